@@ -57,7 +57,7 @@ type Envelope struct {
 	Warned  bool        // a delay notice has been sent
 	Started bool        // Expand has been recorded
 	Next    time.Time   // when it is to be tried next; zero: now
-	Tries   int         // attempts recorded so far
+	Tries   int         // times that a Record has set Next
 }
 
 // Origin is who handed a message in. What the kernel or an authentication proved stands apart from what the caller
@@ -106,7 +106,9 @@ type Summary struct {
 	Next     time.Time // zero: now
 	Arrived  time.Time
 	Size     int64     // content, octets
+	Sender   string    // reverse-path of Rcpt
 	Rcpt     Recipient // Kind, Addr and NoAlias of the first recipient that is not settled
+	Tries    int       // as Envelope.Tries
 	Parent   ID
 	Held     bool
 	Queued   bool // waits for a queue run
@@ -163,7 +165,8 @@ type Claim interface {
 	// Open gives the content as stored: CRLF line ends. Each call gives a reader of its own.
 	Open() (io.ReadSeekCloser, error)
 	// Record appends the results of one attempt and when to try next. It is durable when it returns nil and a
-	// result is final; a result that only defers may be lost in a crash.
+	// result is final; a result that only defers may be lost in a crash. A zero next leaves the time and the
+	// count of tries as they are: further results of the same try follow.
 	Record(results []RcptResult, next time.Time) error
 	// Expand replaces the recipients, once, durably. Results so far belong to the new recipients as given.
 	Expand(rcpts []Recipient) error

@@ -1,0 +1,163 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"signpost/spool"
+)
+
+// dest is one destination: its line of ready messages and its slots.
+type dest struct {
+	key    string
+	line   []*item // ready, in order; one that has another state by now is passed over
+	head   int     // index of the first in line
+	refs   int     // messages that point here
+	active int     // slots in use
+	limit  int     // slots; grows on success, shrinks on failure
+	inRing bool
+
+	// A destination of which no host answers is left alone until deadUntil, then tried by one message.
+	deadUntil time.Time
+	deadFor   time.Duration
+	reason    spool.Result
+}
+
+// A new destination starts with few connections; each success allows one more.
+const firstSlots = 5
+
+func (q *Queue) dest(key string) *dest {
+	d := q.dests[key]
+	if d == nil {
+		d = &dest{key: key, limit: min(firstSlots, q.options().Connections)}
+		q.dests[key] = d
+	}
+	return d
+}
+
+func (q *Queue) unref(d *dest) {
+	d.refs--
+	q.tidy(d)
+}
+
+// tidy forgets a destination that nothing needs.
+func (q *Queue) tidy(d *dest) {
+	if d.refs == 0 && d.active == 0 && !d.inRing && !d.deadUntil.After(q.options().Now()) {
+		delete(q.dests, d.key)
+	}
+}
+
+func (d *dest) push(it *item) { d.line = append(d.line, it) }
+
+// hasReady moves the head of the line past messages that have been removed since they got in line.
+func (d *dest) hasReady() bool {
+	for d.head < len(d.line) && d.line[d.head].state != ready {
+		d.line[d.head] = nil
+		d.head++
+	}
+	if d.head == len(d.line) {
+		d.line, d.head = d.line[:0], 0
+	}
+	return d.head < len(d.line)
+}
+
+// pop takes the first of a line that hasReady.
+func (d *dest) pop() *item {
+	it := d.line[d.head]
+	d.line[d.head] = nil
+	d.head++
+	if d.head > 64 && d.head*2 > len(d.line) {
+		d.line = append(d.line[:0:0], d.line[d.head:]...)
+		d.head = 0
+	}
+	return it
+}
+
+func (d *dest) free() bool { return d.active < d.limit }
+
+// offer puts d into the ring when it has something ready and a free slot.
+func (q *Queue) offer(d *dest) {
+	if !d.inRing && d.free() && d.hasReady() {
+		d.inRing = true
+		q.ring = append(q.ring, d)
+	}
+}
+
+// dispatch starts attempts: destinations in turn, each message in line.
+func (q *Queue) dispatch(ctx context.Context) {
+	for len(q.ring) > 0 && q.active < q.options().Workers && q.stalled == 0 {
+		d := q.ring[0]
+		q.ring[0] = nil
+		q.ring = q.ring[1:]
+		d.inRing = false
+		if !d.free() || !d.hasReady() {
+			q.tidy(d)
+			continue
+		}
+		it := d.pop()
+		it.state = working
+		q.active++
+		d.active++
+		q.workers.Go(func() { q.work(ctx, it, d) })
+		q.offer(d)
+	}
+}
+
+// slots takes a free slot of each of these destinations and returns those it got.
+func (q *Queue) slots(keys []string) map[string]*dest {
+	got := make(map[string]*dest)
+	q.do(func() {
+		for _, k := range keys {
+			if d := q.dest(k); d.free() {
+				d.active++
+				got[k] = d
+			} else {
+				q.tidy(d)
+			}
+		}
+	})
+	return got
+}
+
+// dead returns why d is left alone for now; ok is false when it may be tried.
+func (q *Queue) dead(d *dest) (reason spool.Result, ok bool) {
+	q.do(func() {
+		if ok = d.deadUntil.After(q.options().Now()); ok {
+			reason = d.reason
+		}
+	})
+	return reason, ok
+}
+
+// giveBack returns a slot and learns from how the attempt went. A nil report teaches nothing.
+func (q *Queue) giveBack(d *dest, rep *Report) {
+	q.do(func() {
+		d.active--
+		if rep != nil {
+			d.learn(rep, q.options())
+		}
+		q.offer(d)
+		q.tidy(d)
+	})
+}
+
+func (d *dest) learn(rep *Report, opt Options) {
+	if !rep.Dead {
+		d.deadUntil, d.deadFor = time.Time{}, 0
+		if d.limit < opt.Connections {
+			d.limit++
+		}
+		return
+	}
+	if d.deadUntil.After(opt.Now()) {
+		return // another attempt of the same moment has said so
+	}
+	// Shorter than the first interval between tries, so that it never delays a message's own next try.
+	first := opt.Retry[0] * 3 / 4
+	d.deadFor = min(max(d.deadFor*2, first/4), max(first, 5*time.Minute))
+	d.deadUntil = opt.Now().Add(min(d.deadFor, first))
+	d.limit = 1
+	if len(rep.Results) > 0 {
+		d.reason = rep.Results[0]
+	}
+}
