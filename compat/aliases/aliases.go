@@ -66,9 +66,9 @@ type Warning struct {
 
 func (w Warning) String() string { return fmt.Sprintf("%s:%d: %s", w.Path, w.Line, w.Text) }
 
-// File is an aliases file that has been read. It does not change; its methods are safe for concurrent use. The zero
+// Table is an aliases file that has been read. It does not change; its methods are safe for concurrent use. The zero
 // value is a file without aliases.
-type File struct {
+type Table struct {
 	Path     string
 	Owner    int         // uid that owns the file
 	Mode     fs.FileMode // permission bits
@@ -101,13 +101,13 @@ func Path(path string) string {
 	return other
 }
 
-// Read reads the file at path. A missing file is a File without aliases, its Missing set, and no error. Everything
-// else that keeps it from being read whole is an error: a File is never half of one.
-func Read(path string) (*File, error) {
+// Read reads the file at path. A missing file is a Table without aliases, its Missing set, and no error. Everything
+// else that keeps it from being read whole is an error: a Table is never half of a file.
+func Read(path string) (*Table, error) {
 	// O_NONBLOCK: a FIFO in the file's place must not hang whoever reads it.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &File{Path: path, Missing: true}, nil
+		return &Table{Path: path, Missing: true}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading aliases: %w", err)
@@ -139,12 +139,12 @@ func owner(info fs.FileInfo) int {
 
 // Parse reads the text of an aliases file; path is for warnings and Target.Source. The result belongs to root as far
 // as :include: is concerned until the caller sets Owner.
-func Parse(r io.Reader, path string) (*File, error) {
+func Parse(r io.Reader, path string) (*Table, error) {
 	text, err := readAll(r, path)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Path: path, entries: map[string]*entry{}, broken: map[string]Warning{}}
+	f := &Table{Path: path, entries: map[string]*entry{}, broken: map[string]Warning{}}
 	for line := range logicalLines(text) {
 		f.add(line)
 	}
@@ -166,7 +166,7 @@ func readAll(r io.Reader, path string) (string, error) {
 }
 
 // add takes one logical line into f, or the warning about it.
-func (f *File) add(l logical) {
+func (f *Table) add(l logical) {
 	name, value, err := splitEntry(l.text)
 	if err != nil {
 		f.warn(l.line, true, err.Error())
@@ -198,27 +198,27 @@ func (f *File) add(l logical) {
 	f.total += len(name) + len(value)
 }
 
-func (f *File) warn(line int, bad bool, text string) {
+func (f *Table) warn(line int, bad bool, text string) {
 	f.Warnings = append(f.Warnings, Warning{Path: f.Path, Line: line, Text: text, Bad: bad})
 }
 
 // Len is the number of aliases.
-func (f *File) Len() int { return len(f.entries) }
+func (f *Table) Len() int { return len(f.entries) }
 
 // Bad reports whether something of the file was left out.
-func (f *File) Bad() bool {
+func (f *Table) Bad() bool {
 	return slices.ContainsFunc(f.Warnings, func(w Warning) bool { return w.Bad })
 }
 
 // Stats is the line that newaliases(1) prints: `/etc/aliases: 8 aliases, longest 28 bytes, 51 bytes total`. Longest
 // is the longest right side; total counts names and right sides, as sendmail does.
-func (f *File) Stats() string {
+func (f *Table) Stats() string {
 	return fmt.Sprintf("%s: %d aliases, longest %d bytes, %d bytes total", f.Path, f.Len(), f.longest, f.total)
 }
 
 // Lookup gives the right side of name as it stands in the file. Letter case does not matter. The caller must not
 // change what it gets.
-func (f *File) Lookup(name string) ([]Target, bool) {
+func (f *Table) Lookup(name string) ([]Target, bool) {
 	e, ok := f.entries[strings.ToLower(name)]
 	if !ok {
 		return nil, false
@@ -228,13 +228,13 @@ func (f *File) Lookup(name string) ([]Target, bool) {
 
 // Broken gives the warning about the line of a name that has no line but bad ones. Mail to such a name must wait
 // for the administrator; it is not mail to an unknown user.
-func (f *File) Broken(name string) (Warning, bool) {
+func (f *Table) Broken(name string) (Warning, bool) {
 	w, ok := f.broken[strings.ToLower(name)]
 	return w, ok
 }
 
 // Names reports whether an entry of the file itself (not of an included one) has a target of this kind and text.
-func (f *File) Names(kind Kind, text string) bool {
+func (f *Table) Names(kind Kind, text string) bool {
 	for _, e := range f.entries {
 		for _, t := range e.targets {
 			if t.Kind == kind && t.Text == text {
@@ -247,7 +247,7 @@ func (f *File) Names(kind Kind, text string) bool {
 
 // Safe says why programs and files named in f must not be believed: others than its owner and root could have
 // written them. Nil means that they may.
-func (f *File) Safe() error {
+func (f *Table) Safe() error {
 	if f.Mode&0o022 != 0 {
 		return fmt.Errorf("%s can be written by others than its owner (mode %04o): chmod go-w", f.Path, f.Mode)
 	}

@@ -12,7 +12,7 @@ import (
 
 // Expander follows names through a file until only mailboxes, addresses elsewhere, files and programs are left.
 type Expander struct {
-	File *File
+	Table *Table
 	// Local parts an address of this host: its local part, and true. Nil: every address is elsewhere.
 	Local func(addr string) (name string, ok bool)
 	// Extension parts a name from its detail ("+": ann+list is ann's, unless there is an alias for the whole).
@@ -31,8 +31,8 @@ type Expander struct {
 // Warnings are those of included files. An error means that a list could not be had whole; the message must wait.
 func (e *Expander) Expand(ctx context.Context, name string) ([]Target, []Warning, error) {
 	x := expansion{Expander: e, ctx: ctx, done: map[string]bool{}, path: map[string]bool{}, seen: map[string]bool{}}
-	if e.File == nil {
-		x.Expander = &Expander{File: &File{}, Local: e.Local, Extension: e.Extension, First: e.First, Last: e.Last}
+	if e.Table == nil {
+		x.Expander = &Expander{Table: &Table{}, Local: e.Local, Extension: e.Extension, First: e.First, Last: e.Last}
 	}
 	if err := x.user(Target{Kind: User, Text: name}, 0); err != nil {
 		return nil, x.warnings, err
@@ -93,7 +93,7 @@ func (x *expansion) lookup(key string) ([]Target, bool) {
 	if targets := plain(x.First[key]); len(targets) > 0 {
 		return targets, true
 	}
-	if targets, ok := x.File.Lookup(key); ok {
+	if targets, ok := x.Table.Lookup(key); ok {
 		return targets, true
 	}
 	targets := plain(x.Last[key])
@@ -189,7 +189,7 @@ func (x *expansion) include(t Target, depth, nested int) error {
 	if nested >= MaxInclude {
 		return fmt.Errorf("%s:%d: :include:%s: more than %d includes within each other", t.Source, t.Line, t.Text, MaxInclude)
 	}
-	text, err := readInclude(t.Text, x.File.Owner)
+	text, err := readInclude(t.Text, x.Table.Owner)
 	if err != nil {
 		return fmt.Errorf("%s:%d: :include:%s: %w", t.Source, t.Line, t.Text, err)
 	}

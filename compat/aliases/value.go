@@ -357,7 +357,7 @@ func splitAddress(s string) (local, domain string, qualified bool, err error) {
 	if s == "" {
 		return "", "", false, errors.New("an empty address")
 	}
-	if i, _ := scan(s, ' '); i < len(s) {
+	if i, _ := scan(strings.ReplaceAll(s, "\t", " "), ' '); i < len(s) {
 		return "", "", false, errors.New("white space within; is a comma missing?")
 	}
 	at, _ := scan(s, '@')
