@@ -69,7 +69,7 @@ func (s *Splitter) takeLine() error {
 	line := s.buf[s.line:s.seen]
 	nameEnd, colon := fieldName(line)
 	switch {
-	case len(s.marks) == 0 && s.DropMbox && mboxLine(line):
+	case colon < 0 && len(s.marks) == 0 && s.DropMbox && mboxLine(line):
 	case len(bytes.TrimRight(line, "\r\n")) == 0:
 		s.finish(s.line, s.seen)
 	case len(s.marks) > 0 && (line[0] == ' ' || line[0] == '\t'):
