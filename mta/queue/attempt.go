@@ -16,7 +16,8 @@ import (
 func (q *Queue) work(ctx context.Context, it *item, d *dest) {
 	t := &try{q: q, it: it, slot: d}
 	t.d, t.opt = q.current()
-	if t.round = it.round; t.round.IsZero() {
+	t.goesOn = !it.round.IsZero()
+	if t.round = it.round; !t.goesOn {
 		t.round = t.opt.Now()
 	}
 	end := t.run(ctx)
@@ -71,7 +72,8 @@ type try struct {
 	slot *dest // held from the start; nil once given back
 	c    spool.Claim
 
-	round time.Time // when this try began, with its earlier parts
+	round  time.Time // when this try began, with its earlier parts
+	goesOn bool      // it has earlier parts: destinations for which there was a slot at once
 
 	mu        sync.Mutex // guards what follows while groups are tried side by side
 	env       spool.Envelope
@@ -174,8 +176,8 @@ func (t *try) groups(ctx context.Context) (waiting []string) {
 	byKey := make(map[string][]int)
 	var keys []string
 	for _, i := range t.pending() {
-		if last := t.env.Rcpts[i].Last; last.Outcome() == spool.Deferred && !last.At.Before(t.round) {
-			continue // tried in an earlier part of this try
+		if last := t.env.Rcpts[i].Last; t.goesOn && last.Outcome() == spool.Deferred && !last.At.Before(t.round) {
+			continue // by an earlier part
 		}
 		k := t.d.Key(t.sender(t.env.Rcpts[i]), t.env.Rcpts[i])
 		if byKey[k] == nil {
