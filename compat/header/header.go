@@ -39,11 +39,11 @@ type Field struct {
 // New makes a field of one line. Control characters of value, line ends among them, become blanks: a value cannot
 // add a field. Long values are not folded.
 func New(name, value string) Field {
-	return Field{Name: name, Body: " " + clean(value) + "\r\n"}
+	return Field{Name: name, Body: " " + OneLine(value) + "\r\n"}
 }
 
-// clean puts one blank in place of each run of control characters.
-func clean(s string) string {
+// OneLine puts one blank in place of each run of control characters, so that s can stand in a field.
+func OneLine(s string) string {
 	if strings.IndexFunc(s, isControl) < 0 {
 		return s
 	}

@@ -16,13 +16,13 @@ func FromField(name, addr string) Field {
 		return New("From", addr)
 	}
 	// Not New: Phrase folds long names.
-	return Field{Name: "From", Body: " " + phrase + " <" + clean(addr) + ">\r\n"}
+	return Field{Name: "From", Body: " " + phrase + " <" + OneLine(addr) + ">\r\n"}
 }
 
 // Phrase prints a display name (RFC 5322 3.2.5): atoms as they are, other ASCII as one quoted string, anything else
 // as encoded words of UTF-8 (RFC 2047 5), where invalid octets become "?".
 func Phrase(name string) string {
-	name = strings.TrimSpace(cut(clean(name), maxFullName))
+	name = strings.TrimSpace(cut(OneLine(name), maxFullName))
 	switch {
 	case name == "":
 		return ""

@@ -1,0 +1,195 @@
+package compat
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"signpost/spool"
+)
+
+// command is what the arguments say.
+type command struct {
+	env Env
+
+	mode     mode
+	modeSet  bool // by -b: then the name and -q count for less
+	queueRun bool
+	interval bool // -q15m
+	rmail    bool
+	filter   spool.Filter
+
+	operands   []string
+	fromHeader bool
+	ignoreDots bool
+	noAlias    bool
+	sender     *string // as given, of the last -f or -r
+	fullName   *string
+	body       string
+	notify     spool.Notify
+	ret        string
+	envID      string
+	queued     bool
+	label      string
+
+	config    *string
+	aliasFile string
+	verbose   bool
+	quiet     bool
+	postponed []string // warnings, until it is known whether they are wanted
+}
+
+func usage(format string, args ...any) error { return &fault{exUsage, fmt.Errorf(format, args...)} }
+func data(format string, args ...any) error  { return &fault{exDataErr, fmt.Errorf(format, args...)} }
+
+// later notes a warning about an option.
+func (c *command) later(format string, args ...any) {
+	c.postponed = append(c.postponed, fmt.Sprintf(format, args...))
+}
+
+// parse reads the arguments, in the manners of getopt: options end at "--" or at the first operand.
+func (c *command) parse(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.calledAs(args[0])
+	rest := args[1:]
+	for len(rest) > 0 {
+		arg := rest[0]
+		if arg == "--" {
+			c.operands = rest[1:]
+			return nil
+		}
+		if len(arg) < 2 || arg[0] != '-' {
+			return c.takeOperands(rest)
+		}
+		rest = rest[1:]
+		if arg[1] == '-' {
+			return c.long(arg)
+		}
+		var err error
+		if rest, err = c.cluster(arg[1:], rest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// calledAs sets the mode by the program's name. What stands behind a dot only tells packages' links apart
+// (sendmail.signpost).
+func (c *command) calledAs(arg0 string) {
+	name, _, _ := strings.Cut(strings.TrimPrefix(path.Base(arg0), "-"), ".")
+	for _, n := range names {
+		if n.name == name {
+			n.set(c)
+		}
+	}
+}
+
+// takeOperands takes what is left. An option behind an operand may be one that the caller meant, or an address that
+// somebody else chose: neither can be guessed.
+func (c *command) takeOperands(rest []string) error {
+	for _, arg := range rest[1:] {
+		if strings.HasPrefix(arg, "-") {
+			return usage("%q stands behind a recipient: options come first, and addresses that begin with - behind --", cut(arg, 80))
+		}
+	}
+	c.operands = rest
+	return nil
+}
+
+// cluster reads an argument of one or more options, without its dash. It gives the arguments left.
+func (c *command) cluster(letters string, rest []string) ([]string, error) {
+	for i := range len(letters) {
+		o := find(letters[i])
+		if o == nil {
+			return nil, usage("unknown option -%s", strings.ToValidUTF8(letters[i:i+1], "?"))
+		}
+		value := letters[i+1:]
+		switch {
+		case o.form == alone:
+			value = ""
+		case o.form == anywhere && value == "":
+			if len(rest) == 0 {
+				return nil, usage("option -%c needs a value", o.letter)
+			}
+			value, rest = rest[0], rest[1:]
+		}
+		if o.set != nil {
+			if err := o.set(c, value); err != nil {
+				return nil, err
+			}
+		}
+		if o.form != alone {
+			break
+		}
+	}
+	return rest, nil
+}
+
+func find(letter byte) *option {
+	for i := range options {
+		if options[i].letter == letter {
+			return &options[i]
+		}
+	}
+	return nil
+}
+
+func (c *command) long(arg string) error {
+	switch arg {
+	case "--help":
+		c.mode = modeHelp
+	case "--version":
+		c.mode = modeVersion
+	default:
+		return usage("unknown option %q", cut(arg, 80))
+	}
+	return nil
+}
+
+// resolve settles what is to be done, and refuses what does not go together.
+func (c *command) resolve() (mode, error) {
+	if c.mode == modeHelp || c.mode == modeVersion {
+		return c.mode, nil
+	}
+	for _, w := range c.postponed {
+		c.warn("%s", w)
+	}
+	m := c.mode
+	switch {
+	case c.interval && (!c.modeSet || m == modeSend):
+		m = modeNothing // an old script that starts sendmail's daemon; ours runs by itself
+	case c.queueRun && (!c.modeSet || m == modeSend):
+		m = modeRun
+	}
+	switch {
+	case m == modeDaemon:
+		return m, usage("this program is no daemon: run `signpost serve`")
+	case m == modeSMTP:
+		return m, usage("this build does not speak SMTP on standard input (-bs)")
+	case m == modeVerify:
+		return m, usage("this build does not verify addresses (-bv)")
+	case c.fromHeader && (m != modeSend || c.rmail):
+		return m, usage("-t goes with sending a message only")
+	case len(c.operands) > 0 && (m == modeRun || m == modeAliases || c.interval):
+		return m, usage("unexpected argument %q", cut(c.operands[0], 80))
+	}
+	return m, nil
+}
+
+func hasControl(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0
+}
+
+// cut shortens s to at most n octets without cutting a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

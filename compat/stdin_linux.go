@@ -1,0 +1,48 @@
+package compat
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+var errClosed = errors.New("standard input is closed")
+
+// Stdin is standard input for Env.
+//
+// The Go runtime opens /dev/null, to read and write, in the place of a standard descriptor that was closed when the
+// program started. Such an input would pass for an empty message; it fails instead. A /dev/null that somebody gave on
+// purpose can be told apart where it can only be read (as a shell opens it), or where it is the same open file as
+// standard output or error (as daemon(3) leaves them).
+func Stdin() io.Reader {
+	flags, err := unix.FcntlInt(0, unix.F_GETFL, 0)
+	if err != nil {
+		return broken{errClosed}
+	}
+	if flags&unix.O_ACCMODE == unix.O_RDWR && isNull(0) && !sameFile(0, 1) && !sameFile(0, 2) {
+		return broken{errClosed}
+	}
+	return os.Stdin
+}
+
+// isNull reports whether fd is /dev/null: the character device 1, 3.
+func isNull(fd int) bool {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
+}
+
+// sameFile reports whether two descriptors are one open file; false where the kernel does not tell.
+func sameFile(a, b int) bool {
+	const kcmpFile = 0
+	pid := uintptr(os.Getpid())
+	r, _, errno := unix.Syscall6(unix.SYS_KCMP, pid, pid, kcmpFile, uintptr(a), uintptr(b), 0)
+	return errno == 0 && r == 0
+}
+
+// broken is a reader that only fails.
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error) { return 0, b.err }
