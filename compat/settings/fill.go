@@ -189,8 +189,8 @@ func hint(root reflect.Type, k Key, name string) string {
 		here = tableType(here, n)
 	}
 	names := tagsOf(here)
-	if close := DidYouMean(name, names); close != "" {
-		return close
+	if like := DidYouMean(name, names); like != "" {
+		return like
 	}
 	if len(k) > 0 && slices.Contains(tagsOf(root), name) {
 		return " (it belongs above the first [table])"
