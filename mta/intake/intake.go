@@ -1,0 +1,312 @@
+// Package intake completes a handed-in message by the configuration and spools it: qualifying, missing fields,
+// Received. It serves submit.sock and empties drop/.
+//
+// Everything that comes in is hostile: any local user may write any octets to the socket and any file into drop/.
+// What the kernel proves (the peer's uid, the owner of a file) decides who somebody is; all else is a claim. The
+// content is normalised once more, whatever the caller did to it. What is written to the Store is final: nothing
+// changes header or body afterwards but a conversion to 7 bit for one exchanger.
+//
+// Intake is values only and is replaced as a whole when the configuration changes. Nothing is resolved, signed or
+// expanded here, and no message is held.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"signpost/compat/header"
+	"signpost/spool"
+)
+
+// Intake turns what callers hand in into messages of a Store. Safe for concurrent use; its fields are not changed
+// once it is in use.
+type Intake struct {
+	Store    spool.Creator
+	Hostname string // of this host, in Received and Message-ID
+	Origin   string // domain put behind bare names
+	MaxSize  int64  // most octets of content as handed in, CRLF line ends; 0: no limit
+	// User finds the account of a uid. nil: none is known, and a caller is uid1234@Origin.
+	User func(uid int) (User, bool)
+	// Account finds the account of a login name. It decides between several names of one uid; nil: the name User
+	// gives is taken.
+	Account func(login string) (User, bool)
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: nobody is told
+}
+
+// User is an account of this host.
+type User struct {
+	UID      int
+	Login    string
+	FullName string // name for people: GECOS up to the first comma, "&" replaced
+}
+
+// Caller is who hands a message in. Of the Origin, Via, UID and PID are used; UID must be proven.
+type Caller struct {
+	spool.Origin
+	ID spool.ID  // the message's; zero: made by the Store
+	At time.Time // when it was handed in; zero: now
+}
+
+// ViaSocket and ViaDrop are what Origin.Via says of messages from submit.sock and drop/.
+const (
+	ViaSocket = "socket"
+	ViaDrop   = "drop"
+)
+
+// maxHops is how many Received fields a message may have before it counts as looping (RFC 5321 6.3, safety.md 5).
+const maxHops = 50
+
+// settle is how long a message from drop/ is left alone, so that its name there is gone for good before it is tried:
+// after a crash in between it would be taken, and sent, once more.
+const settle = time.Second
+
+func (i *Intake) now() time.Time {
+	if i.Now != nil {
+		return i.Now()
+	}
+	return time.Now()
+}
+
+func (i *Intake) log() *slog.Logger {
+	if i.Log != nil {
+		return i.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// Create starts a message of who. Errors, also those of the Handover, are *spool.Error with what the caller is to be
+// told: 5.1.3 no usable recipient, 5.1.7 bad sender, 5.3.4 too big (ErrTooBig), 5.4.6 a loop, 5.5.x nonsense, 4.3.1 no
+// space (ErrNoSpace), 4.3.0 what the system said. Commit gives ErrExists where a message of this id is in the Store.
+func (i *Intake) Create(ctx context.Context, who Caller, told spool.Told) (spool.Handover, error) {
+	h, err := i.create(ctx, who, told, func(int64) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// create is Create with a say in the memory that the message takes: reserve is asked before more of it is taken.
+func (i *Intake) create(ctx context.Context, who Caller, told spool.Told, reserve func(int64) error) (*handover, error) {
+	if who.At.IsZero() {
+		who.At = i.now()
+	}
+	from := i.originator(who.UID, told.Login)
+	env, err := i.envelope(who, told, from)
+	if err != nil {
+		return nil, err
+	}
+	w, err := i.Store.Create(ctx, who.ID)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return &handover{intake: i, who: who, told: told, from: from, env: env, w: w, reserve: reserve}, nil
+}
+
+// refusal makes err an *spool.Error.
+func refusal(err error) error {
+	var e *spool.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return &spool.Error{Status: spool.StatusOf(err), Err: err}
+}
+
+// handover completes a message while it is written: the header is gathered, completed and passed on when its end is
+// seen, the body streams through.
+type handover struct {
+	intake  *Intake
+	who     Caller
+	told    spool.Told
+	from    originator
+	env     spool.Envelope
+	w       spool.Writer
+	reserve func(int64) error
+
+	norm     header.Normalizer
+	split    header.Splitter
+	headed   bool   // the header is written
+	size     int64  // content in normal form so far, octets
+	written  int64  // octets given to w
+	reserved int64  // of the header
+	msgid    string // value of Message-ID
+	buf      []byte // for the normal form of a piece
+	err      error
+	done     bool
+}
+
+// piece is how much is normalised at a time, octets. It bounds the memory that a large Write takes.
+const piece = 32 << 10
+
+func (h *handover) ID() spool.ID { return h.w.ID() }
+
+func (h *handover) Write(p []byte) (int, error) {
+	for done := 0; done < len(p); {
+		if err := h.usable(); err != nil {
+			return done, err
+		}
+		n := min(len(p)-done, piece)
+		h.buf = h.norm.Append(h.buf[:0], p[done:done+n])
+		if err := h.take(h.buf); err != nil {
+			return done, h.fail(err)
+		}
+		done += n
+	}
+	return len(p), nil
+}
+
+func (h *handover) usable() error {
+	if h.err == nil && h.done {
+		return spool.Errorf(spool.Status{Class: 5, Subject: 3, Detail: 0}, "the message has been ended")
+	}
+	return h.err
+}
+
+func (h *handover) fail(err error) error {
+	h.err = refusal(err)
+	h.w.Abort()
+	return h.err
+}
+
+// take takes content in normal form.
+func (h *handover) take(p []byte) error {
+	h.size += int64(len(p))
+	if most := h.intake.MaxSize; most > 0 && h.size > most {
+		return fmt.Errorf("%w of %d octets", spool.ErrTooBig, most)
+	}
+	if h.headed {
+		return h.pass(p)
+	}
+	if err := h.reserveHeader(); err != nil {
+		return err
+	}
+	done, err := h.split.Feed(p)
+	if err != nil {
+		return badHeader(err)
+	}
+	if done {
+		return h.endHeader()
+	}
+	return nil
+}
+
+func (h *handover) pass(p []byte) error {
+	h.written += int64(len(p))
+	_, err := h.w.Write(p)
+	return err
+}
+
+// reserveHeader asks for the memory of a header that is larger than usual. It is counted four times: gathered, parsed,
+// completed, and the room to grow.
+func (h *handover) reserveHeader() error {
+	const free, step = 64 << 10, 256 << 10
+	for h.size > free && h.reserved < 4*min(h.size, header.MaxBlock) {
+		if err := h.reserve(step); err != nil {
+			return err
+		}
+		h.reserved += step
+	}
+	return nil
+}
+
+// badHeader is the refusal of a header over one of the limits.
+func badHeader(err error) error {
+	return &spool.Error{Status: spool.StatusOf(spool.ErrTooBig), Err: fmt.Errorf("%w: %w", spool.ErrTooBig, err)}
+}
+
+// endHeader completes the header and passes it on, with what has come of the body.
+func (h *handover) endHeader() error {
+	c := complete(h.split.Header(), h.stamp())
+	if err := h.checkHops(c.hops); err != nil {
+		return err
+	}
+	h.msgid, h.headed = c.msgid, true
+	if err := h.pass(c.head); err != nil {
+		return err
+	}
+	err := h.pass(h.split.Body())
+	h.split = header.Splitter{}
+	return err
+}
+
+func (h *handover) stamp() stamp {
+	return stamp{
+		id:       h.w.ID(),
+		hostname: h.intake.Hostname,
+		origin:   h.intake.Origin,
+		login:    h.from.login,
+		uid:      h.who.UID,
+		at:       h.who.At,
+		now:      h.intake.now(),
+		from:     h.fromField(),
+	}
+}
+
+// checkHops refuses a loop. Where the caller has been told already that the message is accepted, all its recipients
+// have failed instead, and the sender gets a bounce.
+func (h *handover) checkHops(hops int) error {
+	if hops <= maxHops {
+		return nil
+	}
+	err := spool.Errorf(spool.Status{Class: 5, Subject: 4, Detail: 6}, "the message loops: %d hops", hops)
+	if h.who.Via != ViaDrop {
+		return err
+	}
+	for n := range h.env.Rcpts {
+		h.env.Rcpts[n].Last = spool.ResultOf(err, h.who.At)
+	}
+	return nil
+}
+
+// Commit ends the message and makes it durable.
+func (h *handover) Commit() error {
+	if err := h.usable(); err != nil {
+		return err
+	}
+	if err := h.finish(); err != nil {
+		return h.fail(err)
+	}
+	if err := h.w.Commit(h.env); err != nil {
+		return h.fail(err)
+	}
+	h.done = true
+	h.logAccepted()
+	return nil
+}
+
+// finish passes on what is left, also the header where the content had no more.
+func (h *handover) finish() error {
+	if err := h.take(h.norm.Close(h.buf[:0])); err != nil || h.headed {
+		return err
+	}
+	if err := h.split.End(); err != nil {
+		return badHeader(err)
+	}
+	return h.endHeader()
+}
+
+// Abort gives the message up; it does nothing after Commit.
+func (h *handover) Abort() error {
+	if h.done || h.err != nil {
+		return nil
+	}
+	h.done = true
+	return h.w.Abort()
+}
+
+func (h *handover) logAccepted() {
+	attrs := []any{
+		"id", h.w.ID(), "from", h.env.Sender, "uid", h.who.UID, "via", h.who.Via,
+		"size", h.written, "nrcpt", len(h.env.Rcpts), "msgid", h.msgid,
+	}
+	if nuls := h.norm.NULs + max(h.told.NULs, 0); nuls > 0 {
+		attrs = append(attrs, "nuls", nuls)
+	}
+	if label := oneLine(h.told.Label, 32); label != "" {
+		attrs = append(attrs, "label", label)
+	}
+	h.intake.log().Info("accepted", attrs...)
+}
