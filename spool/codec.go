@@ -20,12 +20,6 @@ var errMalformed = errors.New("malformed field")
 // encoder appends fields.
 type encoder []byte
 
-func (e *encoder) bytes(tag uint64, v []byte) {
-	*e = binary.AppendUvarint(*e, tag)
-	*e = binary.AppendUvarint(*e, uint64(len(v)))
-	*e = append(*e, v...)
-}
-
 func (e *encoder) text(tag uint64, s string) {
 	if s != "" {
 		e.present(tag, s)

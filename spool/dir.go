@@ -296,7 +296,7 @@ func (w *dirWriter) Write(p []byte) (int, error) { return w.draft.Write(p) }
 func (w *dirWriter) ID() ID { return w.draft.id }
 
 func (w *dirWriter) Abort() error {
-	w.draft.drop()
+	w.draft.drop(errDone)
 	return nil
 }
 
@@ -307,7 +307,7 @@ func (w *dirWriter) Commit(env Envelope) error {
 		w.d.watch.send(summarize(w.draft.id, w.draft.size, &env))
 		return nil
 	}
-	w.draft.drop()
+	w.draft.drop(errDone)
 	if errors.Is(err, ErrExists) {
 		// The caller goes on as if it had made the message: it must be as durable as if it had.
 		if err := w.d.commits.sync(); err != nil {

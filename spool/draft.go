@@ -33,8 +33,10 @@ type draft struct {
 	file  FSFile // nil while all is in buf
 	named bool   // file has the name tmp/name
 	at    int64  // written so far
-	done  bool
+	err   error  // why the draft is over
 }
+
+var errDone = errors.New("the message has been committed or given up")
 
 // errSync marks a failed sync of a draft: another file may fare better, this one is lost.
 type errSync struct{ error }
@@ -47,10 +49,11 @@ func newDraft(fs FS) *draft {
 
 // Write appends content.
 func (d *draft) Write(p []byte) (int, error) {
-	if d.done {
-		return 0, errors.New("writing to a message that is finished")
+	if d.err != nil {
+		return 0, d.err
 	}
 	if d.size+int64(len(p)) > maxContent {
+		d.drop(ErrTooBig)
 		return 0, ErrTooBig
 	}
 	d.hash.Write(p)
@@ -58,7 +61,7 @@ func (d *draft) Write(p []byte) (int, error) {
 	d.buf = append(d.buf, p...)
 	if len(d.buf) > inMemory {
 		if err := d.spill(); err != nil {
-			d.drop()
+			d.drop(err)
 			return 0, err
 		}
 	}
@@ -101,8 +104,8 @@ func (d *draft) open() (err error) {
 //
 // A file whose sync failed is given up, and written once more as a new file while its content is in memory.
 func (d *draft) finish(kind byte, encode func(*encoder)) error {
-	if d.done {
-		return errors.New("finishing a message that is finished")
+	if d.err != nil {
+		return d.err
 	}
 	err := d.seal(kind, encode)
 	if err == nil {
@@ -110,18 +113,19 @@ func (d *draft) finish(kind byte, encode func(*encoder)) error {
 	}
 	var failed errSync
 	if errors.As(err, &failed) && d.at == int64(len(d.buf)) {
-		d.drop()
-		d.done, d.at = false, 0
+		d.discard()
+		d.at = 0
 		err = d.store()
 	}
 	if err == nil {
 		err = d.publish()
 	}
 	if err != nil {
-		d.drop()
+		d.drop(err)
+		return err
 	}
-	d.done = true
-	return err
+	d.err = errDone
+	return nil
 }
 
 // seal makes head and record. Where the content is in memory, all of the file is then in buf.
@@ -200,9 +204,16 @@ func (d *draft) close() {
 	}
 }
 
-// drop gives the draft up.
-func (d *draft) drop() {
-	d.done = true
+// drop gives the draft up for the reason err, unless it is over.
+func (d *draft) drop(err error) {
+	if d.err == nil {
+		d.err = err
+		d.discard()
+	}
+}
+
+// discard removes the file.
+func (d *draft) discard() {
 	d.close()
 	if d.named {
 		// What stays in tmp after an error here is swept later.

@@ -64,7 +64,7 @@ func (w *dropWriter) Write(p []byte) (int, error) { return w.draft.Write(p) }
 func (w *dropWriter) ID() ID { return "" }
 
 func (w *dropWriter) Abort() error {
-	w.draft.drop()
+	w.draft.drop(errDone)
 	return nil
 }
 

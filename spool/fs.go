@@ -250,7 +250,7 @@ func (osFS) Space(path string) (Space, error) {
 	if err := again(func() error { return unix.Statfs(path, &st) }); err != nil {
 		return Space{}, pathError("statfs", path, err)
 	}
-	s := Space{Free: int64(st.Bavail) * int64(st.Bsize), Inodes: int64(st.Ffree)}
+	s := Space{Free: int64(st.Bavail) * int64(st.Frsize), Inodes: int64(st.Ffree)}
 	if st.Files == 0 { // btrfs makes inodes as it goes
 		s.Inodes = -1
 	}
