@@ -155,7 +155,8 @@ func (d *Dir) open() error {
 	return err
 }
 
-// layout makes the folders.
+// layout makes the folders, and makes them last: what is in a folder that is lost is lost, however well it was synced.
+// A folder made by a process that was killed may not have been synced, so all are, each time.
 func (d *Dir) layout(dev uint64) error {
 	for _, f := range []struct {
 		name string
@@ -172,8 +173,9 @@ func (d *Dir) layout(dev uint64) error {
 			return fmt.Errorf("%s lies on another file system than the spool", d.in(f.name))
 		}
 	}
-	for _, dir := range []string{dropDir, ""} {
-		if err := d.fs.SyncDir(d.in(dir)); err != nil {
+	for _, dir := range []string{dropDir, curDir, "", ".."} {
+		// A folder above that we may not open was there before us.
+		if err := d.fs.SyncDir(d.in(dir)); err != nil && !(dir == ".." && errors.Is(err, fs.ErrPermission)) {
 			return err
 		}
 	}

@@ -492,7 +492,8 @@ func (d *Disk) dataCuts(names map[string]*inode) []cut {
 	}
 	cuts := []cut{prefix(0)}
 	for k := 1; k <= most; k++ {
-		cuts = append(cuts, prefix(k), torn(k, 1, 2, false), torn(k, 99, 100, false), torn(k, 0, 1, true))
+		cuts = append(cuts, prefix(k), torn(k, 1, 10, false), torn(k, 1, 2, false), torn(k, 99, 100, false),
+			torn(k, 0, 1, true), torn(k, 1, 2, true))
 		if d.Model == Strict && most > 1 {
 			cuts = append(cuts, only(k))
 		}
