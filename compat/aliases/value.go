@@ -22,7 +22,7 @@ func logicalLines(text string) iter.Seq[logical] {
 		var cur []string
 		start, number, joined := 0, 0, false
 		flush := func() bool {
-			ok := cur == nil || yield(logical{start, strings.Join(cur, " ")})
+			ok := len(cur) == 0 || yield(logical{start, strings.Join(cur, " ")})
 			cur = nil
 			return ok
 		}
@@ -46,7 +46,9 @@ func logicalLines(text string) iter.Seq[logical] {
 				}
 				cur = []string{}
 			}
-			cur = append(cur, body)
+			if body != "" { // a backslash alone
+				cur = append(cur, body)
+			}
 		}
 		flush()
 	}
@@ -293,7 +295,9 @@ func address(item string) (Target, error) {
 		return Target{}, fmt.Errorf("%s: %w", item, err)
 	}
 	if !qualified {
-		t.Kind, t.Text = User, unquote(local)
+		if t.Kind, t.Text = User, unquote(local); t.Text == "" {
+			return Target{}, fmt.Errorf("%s: an empty address", item)
+		}
 		return t, nil
 	}
 	t.Text = local + "@" + domain
