@@ -65,7 +65,7 @@ func Parse(file, dir, text string) (*Document, error) {
 
 func decode(text string) (map[string]any, error) {
 	if tooDeep(text) {
-		return nil, fmt.Errorf("has more than %d brackets open at once", maxDepth)
+		return nil, fmt.Errorf("opens more than %d tables or lists within each other", maxDepth)
 	}
 	// Into an empty interface the parser hands over its own tree, at no cost.
 	var tree any
@@ -81,9 +81,22 @@ func syntaxFault(text string, err error) Fault {
 	if !errors.As(err, &pe) {
 		return Fault{Text: strings.TrimPrefix(err.Error(), "toml: ")}
 	}
+	at := min(max(pe.Position.Start, 0), len(text))
 	f := Fault{Text: pe.Message}
-	f.Line, f.Column = lineAndColumn(text, min(max(pe.Position.Start, 0), len(text)))
+	f.Line, f.Column = lineAndColumn(text, at)
+	if strings.HasPrefix(pe.Message, "expected") && unquoted(text[strings.LastIndexByte(text[:at], '\n')+1:]) {
+		f.Text += " (text as a value stands in quotes)"
+	}
 	return f
+}
+
+// unquoted reports whether text begins with a line like key = value with a value that lacks its quotes: the commonest
+// mistake, of which the parser says what it expected behind the part that it took for a number.
+func unquoted(text string) bool {
+	line, _, _ := strings.Cut(text, "\n")
+	_, value, ok := strings.Cut(line, "=")
+	value, _, _ = strings.Cut(strings.TrimSpace(value), "#")
+	return ok && value != "" && !strings.ContainsAny(value, "\"'[]{}=") && value != "true" && value != "false"
 }
 
 // Faultf notes that the value at k is wrong. Where k is not in the file, the table around it is pointed at.
@@ -91,15 +104,15 @@ func (d *Document) Faultf(k Key, format string, args ...any) {
 	d.fault(k, false, fmt.Sprintf(format, args...))
 }
 
-func (d *Document) fault(k Key, unknown bool, text string) {
-	f := Fault{Key: k, Text: text, unknown: unknown}
+func (d *Document) fault(k Key, atName bool, text string) {
+	f := Fault{Key: k, Text: text}
 	if d.places == nil {
 		d.places = find(d.text)
 	}
 	for end := len(k); end > 0; end-- {
 		if p, ok := d.places[k[:end].path()]; ok {
 			at := p.value
-			if unknown || end < len(k) {
+			if atName || end < len(k) {
 				at = p.key
 			}
 			f.Line, f.Column = lineAndColumn(d.text, at)

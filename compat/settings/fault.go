@@ -59,8 +59,6 @@ type Fault struct {
 	Line, Column int    // counted from 1, the column in octets; 0: the file as a whole
 	Key          Key    // nil where TOML itself is violated
 	Text         string // what is wrong, and what would be right
-
-	unknown bool // the key is not known
 }
 
 // Error is a configuration file that was read and is broken.
@@ -70,11 +68,17 @@ type Error struct {
 	SpoolRead bool    // [spool].path and .socket are as the file says, despite the faults. Set by Read alone
 }
 
+// maxLines is how many faults Error writes. Who has more has one that explains them.
+const maxLines = 100
+
 // Error gives a line for each fault: file:line:column: key: text.
 func (e *Error) Error() string {
-	lines := make([]string, len(e.Faults))
-	for i, f := range e.Faults {
-		lines[i] = f.line(e.File)
+	var lines []string
+	for _, f := range e.Faults[:min(len(e.Faults), maxLines)] {
+		lines = append(lines, f.line(e.File))
+	}
+	if more := len(e.Faults) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("%s: and %d faults more", e.File, more))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// maxDepth limits nested lists and inline tables, which the parser follows by recursion. A real file needs two.
+// maxDepth limits nested lists and tables. A real file needs three.
 const maxDepth = 100
 
 // places says where in a text each key and its value stand. The TOML parser tells positions of violated syntax only,
@@ -259,18 +259,23 @@ func (f *finder) until(end string, escapes bool) {
 	f.at = len(f.text)
 }
 
-// tooDeep reports whether text opens more than maxDepth brackets without closing them. It counts those in strings and
-// comments too, of which nobody writes so many in a row.
+// tooDeep reports whether text opens more than maxDepth brackets without closing them, or has as many dots in one key:
+// the parser follows the first by recursion, and its work grows with the third power of the second. Strings and
+// comments are counted as well; nobody writes so many in a row.
 func tooDeep(text string) bool {
-	depth := 0
+	brackets, dots := 0, 0
 	for _, c := range []byte(text) {
 		switch c {
 		case '[', '{':
-			depth++
+			brackets, dots = brackets+1, 0
 		case ']', '}':
-			depth = max(depth-1, 0)
+			brackets = max(brackets-1, 0)
+		case '.':
+			dots++
+		case '=', ',', '\n', '#':
+			dots = 0
 		}
-		if depth > maxDepth {
+		if brackets > maxDepth || dots > maxDepth {
 			return true
 		}
 	}

@@ -101,8 +101,9 @@ func Read(path string) (Settings, error) {
 	return s, d.forSendmail()
 }
 
-// take lays what d says over s.
+// take lays what d says over s, and forgets what does not concern sendmail.
 func (s *Settings) take(d *Document) {
+	d.values = ours(d.values)
 	d.Fill(s)
 	d.CheckName(At("hostname"), &s.Hostname)
 	d.CheckName(At("origin"), &s.Origin)
@@ -110,25 +111,32 @@ func (s *Settings) take(d *Document) {
 	d.Abs(At("local", "aliases"), &s.Local.Aliases)
 }
 
-// forSendmail gives the error that matters to sendmail: unknown keys count in [spool] alone, where a misspelt one may
-// have been meant to say that the spool is elsewhere.
-func (d *Document) forSendmail() error {
-	var kept []Fault
-	e := &Error{File: d.File, SpoolRead: true}
-	for _, f := range d.faults {
-		inSpool := f.Key[0] == "spool"
-		if f.unknown && !inSpool {
-			continue
+// ours picks the keys of Settings. Of [spool] it keeps unknown keys too: a misspelt one may have been meant to say that
+// the spool is elsewhere.
+func ours(values map[string]any) map[string]any {
+	kept := map[string]any{}
+	for _, name := range []string{"hostname", "origin", "spool"} {
+		if v, ok := values[name]; ok {
+			kept[name] = v
 		}
-		kept = append(kept, f)
-		if inSpool && (f.unknown || !f.Key.Is("spool", "max_message_size") && !f.Key.Is("spool", "min_free")) {
+	}
+	if aliases, ok := member(values["local"], "aliases"); ok {
+		kept["local"] = map[string]any{"aliases": aliases}
+	}
+	return kept
+}
+
+// forSendmail is Err, and judges whether the place of the spool is beyond doubt.
+func (d *Document) forSendmail() error {
+	if len(d.faults) == 0 {
+		return nil
+	}
+	e := &Error{File: d.File, Faults: sorted(d.faults), SpoolRead: true}
+	for _, f := range e.Faults {
+		if f.Key[0] == "spool" && !f.Key.Is("spool", "max_message_size") && !f.Key.Is("spool", "min_free") {
 			e.SpoolRead = false
 		}
 	}
-	if kept == nil {
-		return nil
-	}
-	e.Faults = sorted(kept)
 	return e
 }
 
@@ -138,12 +146,14 @@ func (s *Spool) Check(d *Document) {
 	d.Abs(path, &s.Path)
 	if s.Path == "" {
 		d.Faultf(path, "must not be empty; without the key it is %q", DefaultSpool)
+		s.Path = DefaultSpool
 	}
 	switch {
 	case d.Has(socket):
 		d.Abs(socket, &s.Socket)
 		if s.Socket == "" {
 			d.Faultf(socket, "must not be empty; without the key it is %q", DefaultSocket)
+			s.Socket = DefaultSocket
 		}
 	case filepath.Clean(s.Path) != DefaultSpool:
 		s.Socket = filepath.Join(s.Path, "submit.sock")
