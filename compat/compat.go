@@ -35,6 +35,7 @@ type Env struct {
 	Now            func() time.Time        // nil: time.Now
 	Spool          Spool                   // nil: the one that the configuration names
 	Config         string                  // configuration where -C names none; empty: settings.DefaultFile
+	Socket         string                  // asked where the configuration is broken; empty: settings.DefaultSocket
 	PID            int                     // of this process; passed on as a claim
 	Claims         string                  // what else the caller is to be remembered by; one line
 }
@@ -124,15 +125,18 @@ func (c *command) open() (place, error) {
 	}
 	p.Spool = c.env.Spool
 	if p.Spool == nil {
-		p.Spool = p.reach()
+		p.Spool = p.reach(c.env.Socket)
 	}
 	return p, nil
 }
 
-// reach is the way to the spool of the settings.
-func (p place) reach() Spool {
+// reach is the way to the spool of the settings, or, where they cannot be believed, to the daemon on the usual socket.
+func (p place) reach(socket string) Spool {
+	if socket == "" {
+		socket = settings.DefaultSocket
+	}
 	if p.orphan != nil {
-		return spool.Submit{Socket: settings.DefaultSocket}
+		return spool.Submit{Socket: socket}
 	}
 	t := p.settings.Spool
 	return local{
@@ -141,8 +145,8 @@ func (p place) reach() Spool {
 	}
 }
 
-// blame turns the error of a place whose configuration is broken into that: had it not been, there would have been
-// another way.
+// blame turns the silence of the daemon into the error of the configuration, where that is broken: another daemon, on
+// another socket, may be the one to ask.
 func (p place) blame(err error) error {
 	if err == nil || p.orphan == nil || !noDaemon(err) {
 		return err

@@ -88,10 +88,10 @@ func refusal(s spool.Status) int {
 		return exSoftware
 	case s.Subject == 7:
 		return exNoPerm
-	case s.Subject == 1, s.Subject == 5, s.Subject == 6:
-		return exDataErr
+	case s.Subject == 3:
+		return exSoftware
 	}
-	return exSoftware
+	return exDataErr
 }
 
 // passing reports whether err is of the system and may be over at the next try.

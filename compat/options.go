@@ -204,7 +204,7 @@ func xtext(s string) (string, bool) {
 				return "", false
 			}
 			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			if err != nil || strings.ToUpper(s[i+1:i+3]) != s[i+1:i+3] || n < ' ' {
+			if err != nil || strings.ToUpper(s[i+1:i+3]) != s[i+1:i+3] || n <= ' ' {
 				return "", false
 			}
 			c, i = byte(n), i+2

@@ -46,7 +46,7 @@ func (c *command) send(ctx context.Context) error {
 	told.Rcpts, told.NULs = rcpts.told, m.norm.NULs
 	id, err := m.handIn(ctx, p, told)
 	if err != nil {
-		return p.blame(p.missing(err))
+		return p.explain(err)
 	}
 	rcpts.warn()
 	c.report(id)
@@ -101,10 +101,17 @@ func (c *command) report(id spool.ID) {
 	io.WriteString(c.env.Stdout, text)
 }
 
-// missing gives the error of a spool whose folder is not there a status of its own: trying again does not help.
-func (p place) missing(err error) error {
+// explain gives the error of a hand-over that failed for now a status of its own where trying again does not help:
+// the configuration is broken and no daemon takes the message, or the spool's folder is not there.
+func (p place) explain(err error) error {
+	if statusOf(err) != exTempFail || errors.Is(err, spool.ErrNoSpace) {
+		return err
+	}
+	if p.orphan != nil {
+		return &fault{exConfig, p.orphan}
+	}
 	local, ok := p.Spool.(local)
-	if !ok || statusOf(err) != exTempFail || !noDaemon(err) {
+	if !ok {
 		return err
 	}
 	if _, serr := os.Lstat(local.Drop); errors.Is(serr, fs.ErrNotExist) {
@@ -139,6 +146,8 @@ func (m *message) next() ([]byte, error) {
 		m.out = m.norm.Close(m.out)
 	case err != nil:
 		return nil, &fault{exIOErr, fmt.Errorf("cannot read message: %w", err)}
+	case m.max > 0 && int64(m.norm.NULs) > m.max: // /dev/zero would else be read for ever
+		return nil, fmt.Errorf("%w of %d octets", spool.ErrTooBig, m.max)
 	}
 	return m.out, nil
 }

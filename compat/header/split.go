@@ -113,7 +113,7 @@ func (s *Splitter) check() error {
 	switch {
 	case size > MaxBlock:
 		return ErrBlock
-	case !s.done && len(s.marks) > 0 && size-s.line > MaxField:
+	case !s.done && size-s.line > MaxField:
 		return ErrField
 	}
 	return nil
