@@ -17,6 +17,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // How a look-up can fail; tell them apart with errors.Is.
@@ -83,14 +86,15 @@ type Resolver interface {
 // dot. Letters, digits, hyphens and underscores may stand in it. It makes no difference between domains that exist and
 // those that do not.
 func ToASCII(domain string) (string, error) {
-	name := strings.TrimSuffix(domain, ".")
+	name := domain
 	if !isASCII(name) {
+		p := idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false))
 		var err error
-		if name, err = toALabels(name); err != nil {
-			return "", fmt.Errorf("%q is not a domain name: %w", domain, err)
+		if name, err = p.ToASCII(name); err != nil || !utf8.ValidString(domain) {
+			return "", fmt.Errorf("%q is not a domain name", domain)
 		}
 	}
-	name = strings.ToLower(name)
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if !IsHost(name) {
 		return "", fmt.Errorf("%q is not a domain name", domain)
 	}

@@ -12,6 +12,14 @@ func TestToASCII(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"B.Test", "b.test"},
 		{"b.test.", "b.test"},
+		{"BÜCHER.Test", "xn--bcher-kva.test"},
+		{"bu\u0308cher.test", "xn--bcher-kva.test"}, // decomposed
+		{"straße.test", "xn--strae-oqa.test"},       // not "strasse": non-transitional
+		{"_dmarc.bücher.test", "_dmarc.xn--bcher-kva.test"},
+		{"例え。テスト。", "xn--r8jz45g.xn--zckzah"},
+		{"bücher／x.test", ""},
+		{"bücher＠x.test", ""},
+		{"a\u200db\u00fc.test", ""},
 		{"_dmarc.b.test", "_dmarc.b.test"},
 		{"xn--bcher-kva.test", "xn--bcher-kva.test"},
 		{"b-.-b.test", "b-.-b.test"},

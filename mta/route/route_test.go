@@ -65,6 +65,11 @@ func TestRouteByMX(t *testing.T) {
 		rcpt: "bob@B.Test.",
 		want: "b.test[192.0.2.1]:25",
 	}, {
+		name: "an internationalised domain",
+		zone: dns.Zone{Addresses: map[string][]string{"xn--bcher-kva.test": {"192.0.2.1"}}},
+		rcpt: "bob@Bücher.test",
+		want: "xn--bcher-kva.test[192.0.2.1]:25",
+	}, {
 		name: "the domain that stands behind the last at sign",
 		zone: dns.Zone{Addresses: map[string][]string{"b.test": {"192.0.2.1"}}},
 		rcpt: `"ann@a.test"@b.test`,
@@ -362,6 +367,7 @@ func TestRouteByRule(t *testing.T) {
 		{To: []string{"self.test"}, Relays: []Relay{{Host: "localhost"}, {Host: "[::1]"}}, Security: &plain},
 		{To: []string{"only.test"}, Relays: []Relay{{Host: "127.0.0.1"}}},
 		{To: []string{"odd.test"}, Relays: []Relay{{Host: "a b"}}},
+		{To: []string{".bücher.test"}, Relays: []Relay{{Host: "relay2.test"}}},
 		{To: []string{"[192.0.2.1]"}, Relays: []Relay{{Host: "relay2.test", StartTLS: true}}, Security: &verify},
 	}}
 	for _, tt := range []struct {
@@ -382,7 +388,8 @@ func TestRouteByRule(t *testing.T) {
 		{"bob@self.test", "", "smtp://localhost:25,smtp://[::1]:25 (route 6)", "localhost[::1]:25 ::1[::1]:25", Plain},
 		{"bob@only.test", "", "smtp://127.0.0.1:25 (route 7)", "4.3.5", 0},
 		{"bob@odd.test", "", "smtp://a b:25 (route 8)", "4.3.5", 0},
-		{"bob@[192.0.2.1]", "", "smtp+starttls://relay2.test:25 (route 9)", "relay2.test[192.0.2.2]:25", Verify},
+		{"bob@[192.0.2.1]", "", "smtp+starttls://relay2.test:25 (route 10)", "relay2.test[192.0.2.2]:25", Verify},
+		{"bob@x.xn--bcher-kva.test", "", "smtp://relay2.test:25 (route 9)", "relay2.test[192.0.2.2]:25", Opportunistic},
 	} {
 		t.Run(tt.rcpt+" from "+tt.sender, func(t *testing.T) {
 			got, err := r.Route(t.Context(), tt.rcpt, tt.sender)

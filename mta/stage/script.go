@@ -101,9 +101,7 @@ func Silence() Act {
 // Pause waits until the gate is opened.
 func Pause(g *Gate) Act {
 	return Act{text: "pause", do: func(s *scene) error {
-		if !g.pass(s.stop) {
-			return net.ErrClosed
-		}
+		g.pass(nil)
 		return nil
 	}}
 }
@@ -167,15 +165,12 @@ type Actor struct {
 	dialed  int
 	errs    []error
 	playing sync.WaitGroup
-	once    sync.Once
-	stop    chan struct{}
 }
 
 // Dial connects to the next script. Behind the last one the connection is refused.
 func (a *Actor) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.start()
 	if a.dialed >= len(a.Scripts) {
 		a.errs = append(a.errs, fmt.Errorf("connection %d to %s: no script is left", a.dialed+1, addr))
 		return nil, fmt.Errorf("dial %s: no script is left", addr)
@@ -197,15 +192,11 @@ func (a *Actor) Dial(ctx context.Context, network, addr string) (net.Conn, error
 	return c, nil
 }
 
-func (a *Actor) start() {
-	a.once.Do(func() { a.stop = make(chan struct{}) })
-}
-
 // Play plays one script on a connection of the caller's and closes it. The error says which step the client did not
 // keep to.
 func (a *Actor) Play(script Script, conn net.Conn) error {
 	defer conn.Close()
-	s := &scene{conn: conn, out: conn, in: bufio.NewReader(conn), cut: a.Cut, drip: a.Drip, stop: a.stop}
+	s := &scene{conn: conn, out: conn, in: bufio.NewReader(conn), cut: a.Cut, drip: a.Drip}
 	for i, act := range script {
 		if err := act.do(s); err != nil {
 			return fmt.Errorf("step %d, %s: %w", i+1, strings.TrimSpace(act.text), err)
@@ -234,7 +225,6 @@ type scene struct {
 	said int
 	cut  int
 	drip bool
-	stop chan struct{}
 }
 
 func (s *scene) write(octets string) error {

@@ -40,7 +40,6 @@ type wire struct {
 	line     string // that command
 	greeted  bool   // EHLO or HELO since the connection or STARTTLS
 	partial  []byte // lines of a reply that is not complete
-	reply    string
 	body     []byte // content as received
 	midline  bool   // the last octets of the content were not CRLF
 	bodyPlay *Fault
