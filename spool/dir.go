@@ -404,9 +404,11 @@ func (d *Dir) openMessage(id ID, write bool) (FSFile, string, error) {
 	return nil, path, err
 }
 
-// strangeFile reports whether opening failed because there is something else than a file.
+// strangeFile reports whether opening or reading failed because there is something else than a file: a folder, a
+// symbolic link, a socket, a pipe.
 func strangeFile(err error) bool {
-	return errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO)
+	return errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) ||
+		errors.Is(err, unix.ESPIPE)
 }
 
 // Read gives the envelope and the size of a message without claiming it. ErrNotFound, ErrCorrupt.

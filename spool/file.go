@@ -205,7 +205,10 @@ func readState(r io.ReaderAt, id ID, buf []byte) (state, error) {
 func openRecords(r io.ReaderAt, id ID, buf []byte) (size int64, t *recordReader, content []byte, err error) {
 	n, err := r.ReadAt(buf, 0)
 	eof := errors.Is(err, io.EOF)
-	if err != nil && !eof {
+	switch {
+	case strangeFile(err):
+		return 0, nil, nil, corruptf("%v", err)
+	case err != nil && !eof:
 		return 0, nil, nil, err
 	}
 	size, sum, err := decodeHead(buf[:n], id)
