@@ -256,10 +256,12 @@ func copyLines(w *bufio.Writer, content io.Reader, quote bool) error {
 	start, held := true, false // held: a CR at the end of a chunk, whose next octet decides
 	for {
 		chunk, err := br.ReadSlice('\n')
-		if held && len(chunk) > 0 && chunk[0] != '\n' {
-			w.WriteByte('\r')
+		if len(chunk) > 0 {
+			if held && chunk[0] != '\n' {
+				w.WriteByte('\r')
+			}
+			held = false
 		}
-		held = false
 		if quote && start && bytes.HasPrefix(chunk, []byte("From ")) {
 			w.WriteByte('>')
 		}
@@ -268,14 +270,17 @@ func copyLines(w *bufio.Writer, content io.Reader, quote bool) error {
 		w.Write(body)
 		if ended {
 			w.WriteByte('\n')
-		} else {
-			held = cr
+		} else if cr {
+			held = true
 		}
-		start = ended
+		if len(chunk) > 0 {
+			start = ended
+		}
 		switch err {
 		case nil, bufio.ErrBufferFull:
 		case io.EOF:
-			return endLine(w, held, start)
+			endLine(w, held, start)
+			return nil
 		default:
 			return fmt.Errorf("reading the message: %w", err)
 		}
@@ -283,12 +288,11 @@ func copyLines(w *bufio.Writer, content io.Reader, quote bool) error {
 }
 
 // endLine ends a last line that has no line end. Errors of a bufio.Writer stay until Flush tells them.
-func endLine(w *bufio.Writer, held, start bool) error {
+func endLine(w *bufio.Writer, held, start bool) {
 	if held {
 		w.WriteByte('\r')
 	}
-	if !start || held {
+	if !start {
 		w.WriteByte('\n')
 	}
-	return nil
 }

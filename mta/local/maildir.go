@@ -50,10 +50,10 @@ func (j *job) openMaildir() (*os.Root, error) {
 	} else if !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	root, err := os.OpenRoot(dir)
-	if errors.Is(err, syscall.ENOTDIR) {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%s: %w: not a folder", j.Path, errUnsafe)
 	}
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}

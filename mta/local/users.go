@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +81,21 @@ func (p Passwd) LookupGroup(ctx context.Context, name string) (int, error) {
 		return 0, fmt.Errorf("group %s: bad line in the database", name)
 	}
 	return parseID(f[2])
+}
+
+// Member reports whether u belongs to a group, by its own gid or by name.
+func (p Passwd) Member(ctx context.Context, group string, u User) (bool, error) {
+	f, err := p.find(ctx, "group", group, func(f []string) bool { return f[0] == group })
+	if errors.Is(err, ErrNoUser) {
+		return false, nil
+	}
+	if err != nil || len(f) < 3 {
+		return false, err
+	}
+	if gid, err := parseID(f[2]); err == nil && gid == u.GID {
+		return true, nil
+	}
+	return len(f) > 3 && slices.Contains(strings.Split(f[3], ","), u.Name), nil
 }
 
 // find gives the fields of the first line that match accepts: of the file, else of what getent says.
