@@ -271,8 +271,10 @@ func (h *handover) inquire(cause error) error {
 	h.wire.close()
 	h.wire = nil
 	until := time.Now().Add(limit(h.via.ask, askLimit))
+	via := h.via
+	via.answer = limit(via.ask, askLimit)
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := h.via.request(h.done, Hello{Verb: VerbAsk, ID: h.id})
+		err := via.request(h.done, Hello{Verb: VerbAsk, ID: h.id})
 		if err == nil {
 			return nil
 		}

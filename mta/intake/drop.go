@@ -48,6 +48,12 @@ func (i *Intake) EmptyDrop(ctx context.Context, dropPath string) error {
 	return e.run(ctx, every)
 }
 
+// EmptyDropOnce takes what lies in dropPath now, and returns.
+func (i *Intake) EmptyDropOnce(ctx context.Context, dropPath string) error {
+	e := &emptier{intake: i, drop: spool.Drop{Path: dropPath}, dir: filepath.Join(dropPath, "new")}
+	return e.scan(ctx)
+}
+
 // emptier empties one drop folder. One goroutine uses it.
 type emptier struct {
 	intake *Intake

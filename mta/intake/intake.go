@@ -33,8 +33,19 @@ type Intake struct {
 	// Account finds the account of a login name. It decides between several names of one uid; nil: the name User
 	// gives is taken.
 	Account func(login string) (User, bool)
-	Now     func() time.Time // nil: time.Now
-	Log     *slog.Logger     // nil: nobody is told
+	// Accepted is told of each message that is in the Store from now on. nil: nobody is.
+	Accepted func(Accepted)
+	Now      func() time.Time // nil: time.Now
+	Log      *slog.Logger     // nil: nobody is told of trouble
+}
+
+// Accepted is a message that has been taken.
+type Accepted struct {
+	ID       spool.ID
+	Envelope spool.Envelope
+	Size     int64    // of the content as stored
+	MsgID    string   // of its header
+	Notes    []string // what a person may want to know of it
 }
 
 // User is an account of this host.
@@ -273,7 +284,7 @@ func (h *handover) Commit() error {
 		return h.fail(err)
 	}
 	h.done = true
-	h.logAccepted()
+	h.tell()
 	return nil
 }
 
@@ -297,16 +308,17 @@ func (h *handover) Abort() error {
 	return h.w.Abort()
 }
 
-func (h *handover) logAccepted() {
-	attrs := []any{
-		"id", h.w.ID(), "from", h.env.Sender, "uid", h.who.UID, "via", h.who.Via,
-		"size", h.written, "nrcpt", len(h.env.Rcpts), "msgid", h.msgid,
+// tell notes the message for log and history.
+func (h *handover) tell() {
+	if h.intake.Accepted == nil {
+		return
 	}
+	a := Accepted{ID: h.w.ID(), Envelope: h.env, Size: h.written, MsgID: h.msgid}
 	if nuls := h.norm.NULs + max(h.told.NULs, 0); nuls > 0 {
-		attrs = append(attrs, "nuls", nuls)
+		a.Notes = append(a.Notes, fmt.Sprintf("%d NUL octets were left out", nuls))
 	}
 	if label := oneLine(h.told.Label, 32); label != "" {
-		attrs = append(attrs, "label", label)
+		a.Notes = append(a.Notes, "label: "+label)
 	}
-	h.intake.log().Info("accepted", attrs...)
+	h.intake.Accepted(a)
 }
