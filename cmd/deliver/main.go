@@ -3,10 +3,11 @@
 //
 //	deliver [--config FILE] [--uid N] [--fd N] [--life]
 //	deliver child
+//	deliver check
 //
 // It serves the account of the key user, or uid N, and nobody else. The listening socket is the one of the service
 // manager (sd_listen_fds(3)), or descriptor N. With --life it ends when its standard input does. "child" is how it
-// calls itself for one delivery.
+// calls itself for one delivery; "check" says whether it could work on this host, before root is given up.
 package main
 
 import (
@@ -34,6 +35,13 @@ import (
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "child" {
 		os.Exit(local.Child())
+	}
+	if len(os.Args) == 2 && os.Args[1] == "check" {
+		if err := local.CheckRights(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	os.Exit(run(os.Args[1:], os.Stderr))
 }

@@ -44,6 +44,9 @@ Manual: signpost(8), signpost.toml(5).`,
 		"read this configuration `file` (default "+settings.DefaultFile+")")
 	root.MarkPersistentFlagFilename("config", "toml")
 	root.AddCommand(
+		newServeCmd(g),
+		newQueueCmd(g),
+		newWhyCmd(g),
 		newConfigCmd(g),
 		newVersionCmd(),
 	)

@@ -217,8 +217,15 @@ func list(dir string) ([]string, error) {
 
 // Search returns the records of the messages that query names: a queue id, or an address (sender or recipient,
 // compared without regard to case) of which at most limit messages are told, the latest ones. Records are in the
-// order in which they were written.
+// order of time.
 func Search(dir, query string, limit int) ([]Record, error) {
+	found, err := search(dir, query, limit)
+	// The first attempt may be written ahead of the acceptance, which another goroutine tells of.
+	slices.SortStableFunc(found, func(a, b Record) int { return a.Time.Compare(b.Time) })
+	return found, err
+}
+
+func search(dir, query string, limit int) ([]Record, error) {
 	names, err := list(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

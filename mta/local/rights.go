@@ -23,6 +23,9 @@ func allThreads(what string, trap, a1, a2, a3 uintptr) error {
 	return nil
 }
 
+// CheckRights reports why this program could not give up its rights as a delivery needs. It gives them up.
+func CheckRights() error { return restrict() }
+
 // restrict keeps this process and all that it will execute from gaining rights: no_new_privs is set, the ambient and
 // inheritable sets are empty. Ambient capabilities outlive a change from one ordinary uid to another and an exec; a
 // child that became the recipient could otherwise call setuid(0).

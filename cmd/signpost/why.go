@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"signpost/mta/config"
+	"signpost/mta/control"
+	"signpost/mta/history"
+	"signpost/spool"
+)
+
+func newWhyCmd(g *globals) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "why ID|ADDRESS",
+		Short: "Tell the whole story of a message, also after it left",
+		Long: `Tell what became of a message, or of the latest messages from or to an address: who handed it in, each attempt with
+host, TLS, dialogue and answer, when it is tried next, and in one sentence what that means and what to do.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			query := args[0]
+			if id := spool.ID(strings.ToUpper(query)); id.Valid() {
+				query = string(id)
+			}
+			return withAdmin(cmd.Context(), g, func(_ config.Config, a control.Admin) error {
+				return why(cmd.Context(), cmd.OutOrStdout(), a, query, asJSON)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a record")
+	return cmd
+}
+
+func why(ctx context.Context, out io.Writer, a control.Admin, query string, asJSON bool) error {
+	records, err := a.Why(ctx, query)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(out)
+	defer w.Flush()
+	if asJSON {
+		for _, r := range records {
+			json.NewEncoder(w).Encode(r)
+		}
+	}
+	if len(records) == 0 {
+		return fmt.Errorf("nothing is remembered of %s\nhint: ids and addresses are compared whole; how long is remembered is [log].history", printable(query))
+	}
+	if asJSON {
+		return nil
+	}
+	for i, s := range stories(records) {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		s.print(w)
+		if err := s.conclude(ctx, w, a, time.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// story is what is remembered of one message.
+type story struct {
+	id      spool.ID
+	records []history.Record
+}
+
+// stories sorts records by message, in the order in which the messages first appear.
+func stories(records []history.Record) []*story {
+	var out []*story
+	byID := make(map[spool.ID]*story)
+	for _, r := range records {
+		s := byID[r.ID]
+		if s == nil {
+			s = &story{id: r.ID}
+			byID[r.ID] = s
+			out = append(out, s)
+		}
+		s.records = append(s.records, r)
+	}
+	return out
+}
+
+const clock = "2006-01-02 15:04:05"
+
+func (s *story) print(w io.Writer) {
+	fmt.Fprintf(w, "%s\n", s.id)
+	for _, r := range s.records {
+		at := r.Time.Local().Format(clock)
+		switch r.What {
+		case "accepted":
+			fmt.Fprintf(w, "  %s  accepted from %s, %s, handed in by %s\n", at, bracket(r.From), octets(r.Size), origin(r.Origin))
+			for _, to := range r.Rcpts {
+				fmt.Fprintf(w, "      to %s\n", target(to))
+			}
+			if r.Parent != "" {
+				fmt.Fprintf(w, "      it reports on %s\n", r.Parent)
+			}
+		case "attempt":
+			s.printAttempt(w, at, r)
+		default:
+			fmt.Fprintf(w, "  %s  %s\n", at, printable(r.What))
+		}
+		for _, n := range r.Notes {
+			fmt.Fprintf(w, "      %s\n", printable(n))
+		}
+	}
+}
+
+func (s *story) printAttempt(w io.Writer, at string, r history.Record) {
+	fmt.Fprintf(w, "  %s  tried\n", at)
+	for _, line := range r.Story {
+		fmt.Fprintf(w, "      | %s\n", printable(line))
+	}
+	for _, to := range r.Rcpts {
+		fmt.Fprintf(w, "      %s\n", outcome(to))
+	}
+	if r.Next != nil {
+		fmt.Fprintf(w, "      next try at %s\n", r.Next.Local().Format(clock))
+	}
+}
+
+// outcome writes what happened to one recipient.
+func outcome(r history.Rcpt) string {
+	text := fmt.Sprintf("%s: %s (%s)", target(r), r.Outcome, r.Status)
+	if r.Remote != "" {
+		text += " by " + printable(r.Remote)
+	}
+	if r.TLS != "" {
+		text += " over " + printable(r.TLS)
+	}
+	if r.Reply != "" {
+		text += ": " + printable(r.Reply)
+	}
+	if r.Detail != "" {
+		text += ": " + printable(r.Detail)
+	}
+	return text
+}
+
+// origin writes who handed a message in; what is only claimed is said to be.
+func origin(who *spool.Origin) string {
+	if who == nil {
+		return "somebody unknown"
+	}
+	switch who.Via {
+	case "socket", "drop":
+		name := printable(who.Login)
+		if name == "" {
+			name = "a user without a name"
+		}
+		text := fmt.Sprintf("%s (uid %d) through %s", name, who.UID, map[string]string{"socket": "sendmail", "drop": "sendmail while the daemon was away"}[who.Via])
+		if who.Claims != "" {
+			text += ", which calls itself " + printable(who.Claims)
+		}
+		return text
+	case "smtp":
+		return "the SMTP client " + printable(who.Client)
+	}
+	return "signpost itself (" + printable(who.Via) + ")"
+}
+
+// conclude ends the story in one plain sentence and what to do.
+func (s *story) conclude(ctx context.Context, w io.Writer, a control.Admin, now time.Time) error {
+	m, err := a.Show(ctx, s.id)
+	if errors.Is(err, spool.ErrNotFound) {
+		fmt.Fprintf(w, "  => %s\n", s.ending())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case m.State == "active":
+		fmt.Fprintln(w, "  => It is being tried right now.")
+	case m.State == "held":
+		fmt.Fprintf(w, "  => It is on hold (%s) until `signpost queue release %s`.\n", printable(m.Held), s.id)
+	case m.State == "queued":
+		fmt.Fprintf(w, "  => It waits for a queue run, as its sender asked: `signpost queue retry %s`.\n", s.id)
+	case m.Next != nil && m.Next.After(now):
+		fmt.Fprintf(w, "  => It waits and is tried again in %s; `signpost queue retry %s` tries it now. Nothing is lost.\n", roughly(m.Next.Sub(now)), s.id)
+	default:
+		fmt.Fprintln(w, "  => It is due and waits for its turn. Is the daemon running?")
+	}
+	return nil
+}
+
+// ending says what became of a message that has left the queue: each recipient's last outcome counts.
+func (s *story) ending() string {
+	last := make(map[string]history.Rcpt)
+	bounced, removed, damaged := false, false, false
+	for _, r := range s.records {
+		for _, to := range r.Rcpts {
+			if r.What == "attempt" {
+				last[to.Kind+to.Addr] = to
+			}
+		}
+		bounced = bounced || r.What == "bounce"
+		removed = removed || r.What == "removed"
+		damaged = damaged || r.What == "damaged"
+	}
+	good, bad := 0, 0
+	for _, to := range last {
+		switch to.Outcome {
+		case spool.Delivered.String():
+			good++
+		case spool.Failed.String(), spool.Expired.String():
+			bad++
+		}
+	}
+	switch {
+	case damaged:
+		return "Its file was damaged and has been set aside in the spool's corrupt/ folder."
+	case removed:
+		return "An administrator removed it from the queue."
+	case bad > 0 && bounced:
+		return fmt.Sprintf("It failed for %d of %d recipients, and the sender was told by a bounce; the answers above say why.", bad, bad+good)
+	case bad > 0:
+		return fmt.Sprintf("It failed for %d of %d recipients; nobody was told, as the sender had asked for no notice.", bad, bad+good)
+	case good > 0:
+		return "It was delivered: the last host took responsibility for it. What that host did then is in its own log."
+	}
+	return "It has left the queue; what became of it is not remembered any more."
+}

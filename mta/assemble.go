@@ -1,0 +1,162 @@
+package mta
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"signpost/compat/header"
+	"signpost/mta/config"
+	"signpost/mta/dns"
+	"signpost/mta/intake"
+	"signpost/mta/local"
+	"signpost/mta/queue"
+	"signpost/mta/route"
+	"signpost/mta/sign"
+	"signpost/mta/smtpout"
+)
+
+// parts is what a configuration makes; a reload replaces all of it.
+type parts struct {
+	intake    *intake.Intake
+	deliverer *deliverer
+	options   queue.Options
+	client    *smtpout.Client
+}
+
+// assemble gives every part its settings. Keys are read here: a bad one is an error, not unsigned mail.
+func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
+	signer, err := newSigner(cfg)
+	if err != nil {
+		return nil, err
+	}
+	mailboxes := newMailboxes(cfg, d.deliver)
+	d.checkAliases(mailboxes)
+	p := &parts{client: &smtpout.Client{Hostname: cfg.Hostname, Dial: newDialer(cfg).dial}}
+	p.options = queue.Options{
+		Connections: cfg.Delivery.Connections,
+		Retry:       cfg.Delivery.Retry.Std(),
+		Expire:      cfg.Delivery.Expire.Std(),
+		Warning:     cfg.Delivery.DelayWarning.Std(),
+		Note:        d.notes.event,
+		Log:         d.log,
+	}
+	p.deliverer = &deliverer{
+		hostname:   cfg.Hostname,
+		postmaster: header.Qualify(cfg.Postmaster, cfg.Origin),
+		store:      d.dir,
+		local:      mailboxes,
+		router:     newRouter(cfg, newResolver(cfg)),
+		client:     p.client,
+		forms:      newForms(signer, time.Now),
+		now:        time.Now,
+		log:        d.log,
+		accepted:   d.notes.accepted,
+	}
+	p.intake = &intake.Intake{
+		Store:    d.dir,
+		Hostname: cfg.Hostname,
+		Origin:   cfg.Origin,
+		MaxSize:  int64(cfg.Spool.MaxMessageSize),
+		User:     userByUID,
+		Account:  userByName,
+		Accepted: d.notes.accepted,
+		Log:      d.log,
+	}
+	return p, nil
+}
+
+func newSigner(cfg config.Config) (*sign.Signer, error) {
+	keys := make([]sign.Key, len(cfg.DKIM))
+	for i, k := range cfg.DKIM {
+		keys[i] = sign.Key{Domain: k.Domain, Selector: k.Selector, Path: k.Key, Headers: k.Headers, Subdomains: k.Subdomains}
+	}
+	return sign.New(keys)
+}
+
+func newResolver(cfg config.Config) *dns.Client {
+	return dns.New(dns.Options{Servers: cfg.DNS.Servers, Timeout: cfg.DNS.Timeout.Std()})
+}
+
+func newMailboxes(cfg config.Config, helper string) *local.Mailboxes {
+	return &local.Mailboxes{
+		Domains:     cfg.Local.Domains,
+		Hostname:    cfg.Hostname,
+		Origin:      cfg.Origin,
+		Mailbox:     cfg.Local.Mailbox,
+		Aliases:     cfg.Local.Aliases,
+		Root:        cfg.Root,
+		Postmaster:  cfg.Postmaster,
+		Extension:   cfg.Local.Extension,
+		PipeTimeout: cfg.Local.PipeTimeout.Std(),
+		Programs:    slices.Contains(cfg.Local.Programs, "aliases"),
+		RunAs:       cfg.Local.RunAs,
+		Helper:      helper,
+		OwnAddrs:    route.Interfaces(),
+	}
+}
+
+// checkAliases tells of mistakes in the aliases file now, rather than when mail comes that needs the line.
+func (d *Daemon) checkAliases(m *local.Mailboxes) {
+	warnings, err := m.Check()
+	if err != nil {
+		d.log.Warn("the aliases file cannot be used; mail for local users waits", "err", err)
+	}
+	for _, w := range warnings {
+		d.log.Warn("aliases", "err", w.String())
+	}
+}
+
+var security = map[string]route.Security{
+	config.TLSNone:          route.Plain,
+	config.TLSOpportunistic: route.Opportunistic,
+	config.TLSRequire:       route.Encrypt,
+	config.TLSVerify:        route.Verify,
+}
+
+func newRouter(cfg config.Config, resolver dns.Resolver) *route.Router {
+	r := &route.Router{
+		Resolver:  resolver,
+		Hostname:  cfg.Hostname,
+		OwnAddrs:  route.Interfaces(),
+		Port:      uint16(cfg.Delivery.Port),
+		IP:        cfg.Delivery.IP,
+		Security:  security[cfg.Delivery.TLS],
+		PrivateMX: cfg.Delivery.PrivateMX,
+	}
+	for _, c := range cfg.Routes {
+		need := security[c.TLS]
+		rule := route.Rule{To: c.To, From: c.From, Connections: c.Connections, Security: &need, NoDKIM: !c.DKIM}
+		for _, relay := range c.Relay {
+			rule.Relays = append(rule.Relays, route.Relay{Host: relay.Host, Port: relay.Port, StartTLS: relay.StartTLS})
+		}
+		r.Routes = append(r.Routes, rule)
+	}
+	return r
+}
+
+// How long intake waits for a directory service to tell a user's name; without it a caller is known by number.
+const nameWait = 2 * time.Second
+
+func userByUID(uid int) (intake.User, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), nameWait)
+	defer cancel()
+	return user(local.Passwd{}.LookupUID(ctx, uid))
+}
+
+func userByName(login string) (intake.User, bool) {
+	if login == "" || strings.ContainsAny(login, ":/\n") {
+		return intake.User{}, false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), nameWait)
+	defer cancel()
+	return user(local.Passwd{}.LookupName(ctx, login))
+}
+
+func user(u local.User, err error) (intake.User, bool) {
+	if err != nil {
+		return intake.User{}, false
+	}
+	return intake.User{UID: u.UID, Login: u.Name, FullName: u.FullName}, true
+}

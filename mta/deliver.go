@@ -1,0 +1,321 @@
+package mta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"signpost/compat/header"
+	"signpost/mta/bounce"
+	"signpost/mta/intake"
+	"signpost/mta/local"
+	"signpost/mta/queue"
+	"signpost/mta/route"
+	"signpost/mta/smtpout"
+	"signpost/spool"
+)
+
+// deliverer does what the scheduler asks: it joins aliases, routing, signing, the SMTP client and bounces, which do
+// not know of each other. It is made anew at each reload; what is in flight keeps the old one.
+type deliverer struct {
+	hostname   string
+	postmaster string
+	store      spool.Store
+	local      *local.Mailboxes
+	router     *route.Router
+	client     *smtpout.Client
+	forms      *forms
+	now        func() time.Time
+	log        *slog.Logger
+	accepted   func(intake.Accepted)
+}
+
+var _ queue.Deliverer = (*deliverer)(nil)
+
+// Key is as queue.Deliverer says. What waits for a user's program has slots of its own, so that it delays no mailbox.
+func (d *deliverer) Key(sender string, r spool.Recipient) string {
+	switch {
+	case r.Kind == spool.Mailbox:
+		return "local"
+	case r.Kind == spool.File:
+		return "local file"
+	case r.Kind == spool.Program:
+		return "local program"
+	case d.isLocal(r.Addr):
+		return "local"
+	}
+	return d.router.Key(r.Addr, sender)
+}
+
+func (d *deliverer) isLocal(addr string) bool { return d.local.Local(domainOf(addr)) }
+
+func domainOf(addr string) string {
+	_, domain := header.SplitAddr(addr)
+	return domain
+}
+
+// Expand is as queue.Deliverer says.
+func (d *deliverer) Expand(ctx context.Context, c spool.Claim) ([]spool.Recipient, error) {
+	var out []spool.Recipient
+	seen := make(map[string]bool)
+	for _, r := range c.Envelope().Rcpts {
+		targets := []spool.Recipient{r}
+		if r.Kind == spool.Address && !r.Settled() && d.isLocal(r.Addr) {
+			var err error
+			if targets, err = d.local.Expand(ctx, r); err != nil {
+				return nil, err
+			}
+		}
+		for _, t := range targets {
+			if k := identity(t); !seen[k] {
+				seen[k] = true
+				out = append(out, t)
+			}
+		}
+	}
+	return out, nil
+}
+
+// identity tells whether two recipients are the same.
+func identity(r spool.Recipient) string {
+	addr := r.Addr
+	if r.Kind == spool.Address {
+		addr = header.Key(addr)
+	}
+	return strconv.Itoa(int(r.Kind)) + "\x00" + r.RunAs + "\x00" + addr
+}
+
+// Deliver is as queue.Deliverer says.
+func (d *deliverer) Deliver(ctx context.Context, c spool.Claim, rcpts []spool.Recipient) queue.Report {
+	if rcpts[0].Kind != spool.Address {
+		return d.deliverLocal(ctx, c, rcpts)
+	}
+	// owner- lists give recipients a reverse-path of their own: a transaction each.
+	rep := queue.Report{Results: make([]spool.Result, len(rcpts))}
+	for sender, idx := range bySender(c.Envelope().Sender, rcpts) {
+		part := make([]spool.Recipient, len(idx))
+		for i, n := range idx {
+			part[i] = rcpts[n]
+		}
+		one := d.deliverRemote(ctx, c, sender, part)
+		for i, n := range idx {
+			rep.Results[n] = one.Results[i]
+		}
+		rep.Dead = one.Dead
+		rep.Connect += one.Connect
+		rep.Transmit += one.Transmit
+		rep.Story = append(rep.Story, one.Story...)
+	}
+	return rep
+}
+
+// bySender groups recipients by the reverse-path they are sent with.
+func bySender(envelope string, rcpts []spool.Recipient) map[string][]int {
+	groups := make(map[string][]int, 1)
+	for i, r := range rcpts {
+		sender := envelope
+		if r.Sender != nil && envelope != "" { // a null reverse-path stays null (RFC 5321 4.5.5)
+			sender = *r.Sender
+		}
+		groups[sender] = append(groups[sender], i)
+	}
+	return groups
+}
+
+func (d *deliverer) deliverLocal(ctx context.Context, c spool.Claim, rcpts []spool.Recipient) queue.Report {
+	rep := queue.Report{Results: make([]spool.Result, len(rcpts))}
+	began := d.now()
+	for i, r := range rcpts {
+		rep.Results[i] = d.deliverOne(ctx, c, r)
+	}
+	rep.Transmit = d.now().Sub(began)
+	return rep
+}
+
+func (d *deliverer) deliverOne(ctx context.Context, c spool.Claim, r spool.Recipient) spool.Result {
+	content, err := c.Open()
+	if err != nil {
+		return spool.ResultOf(fmt.Errorf("reading the message: %w", err), d.now())
+	}
+	defer content.Close()
+	sender := c.Envelope().Sender
+	if r.Sender != nil && sender != "" {
+		sender = *r.Sender
+	}
+	return d.local.Deliver(ctx, sender, r, content)
+}
+
+// deliverRemote tries the hops of one destination in turn.
+func (d *deliverer) deliverRemote(ctx context.Context, c spool.Claim, sender string, rcpts []spool.Recipient) queue.Report {
+	way, err := d.router.Route(ctx, rcpts[0].Addr, sender)
+	if err != nil {
+		return failed(spool.ResultOf(err, d.now()), len(rcpts), false)
+	}
+	form, err := d.forms.of(c, !way.NoDKIM)
+	if err != nil {
+		return failed(spool.ResultOf(err, d.now()), len(rcpts), false)
+	}
+	env := c.Envelope()
+	m := smtpout.Message{Sender: sender, Size: form.size(c), EightBit: form.eightBit, Ret: env.Ret, EnvID: env.EnvID,
+		Open: func() (io.ReadCloser, error) { return form.open(c) }}
+	rep := queue.Report{Results: make([]spool.Result, len(rcpts))}
+	left := make([]int, len(rcpts)) // indices of those still to be tried
+	for i := range left {
+		left[i] = i
+	}
+	for _, hop := range way.Hops {
+		some := make([]spool.Recipient, len(left))
+		for i, n := range left {
+			some[i] = rcpts[n]
+		}
+		sent := d.client.Send(ctx, hop, m, some)
+		for i, n := range left {
+			rep.Results[n] = sent.Results[i]
+		}
+		rep.Connect += sent.Connect
+		rep.Transmit += sent.Transmit
+		rep.Story = append(rep.Story, sent.Dialogue...)
+		rep.Dead = len(sent.Left) == len(rcpts)
+		left = pick(left, sent.Left)
+		if len(left) == 0 || ctx.Err() != nil {
+			break
+		}
+	}
+	return rep
+}
+
+// pick gives the members of list at these indices.
+func pick(list, indices []int) []int {
+	out := make([]int, len(indices))
+	for i, n := range indices {
+		out[i] = list[n]
+	}
+	return out
+}
+
+// failed is a report in which all recipients have the same result.
+func failed(r spool.Result, n int, dead bool) queue.Report {
+	rep := queue.Report{Results: make([]spool.Result, n), Dead: dead}
+	for i := range rep.Results {
+		rep.Results[i] = r
+	}
+	return rep
+}
+
+// Bounce is as queue.Deliverer says.
+func (d *deliverer) Bounce(ctx context.Context, c spool.Claim, idx []int) error {
+	env := c.Envelope()
+	if env.Sender == "" {
+		return d.doubleBounce(ctx, c, env, idx)
+	}
+	wanted := make([]spool.Recipient, 0, len(idx))
+	var who []int
+	for _, i := range idx {
+		if n := env.Rcpts[i].Notify; n == 0 || n&spool.NotifyFailure != 0 {
+			wanted = append(wanted, env.Rcpts[i])
+			who = append(who, i)
+		}
+	}
+	for sender, group := range bySender(env.Sender, wanted) {
+		rcpts := make([]int, len(group))
+		for i, n := range group {
+			rcpts[i] = who[n]
+		}
+		if sender == "" {
+			continue
+		}
+		if err := d.notice(ctx, c, bounce.Failure, sender, rcpts, time.Time{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doubleBounce tells the postmaster of a bounce that cannot be delivered; if that fails too, the log has to do.
+func (d *deliverer) doubleBounce(ctx context.Context, c spool.Claim, env spool.Envelope, idx []int) error {
+	if env.Origin.Via == viaDouble {
+		d.log.Warn("a double bounce cannot be delivered to the postmaster and is dropped", "id", c.ID())
+		return nil
+	}
+	return d.notice(ctx, c, bounce.Double, d.postmaster, idx, time.Time{})
+}
+
+// Warn is as queue.Deliverer says.
+func (d *deliverer) Warn(ctx context.Context, c spool.Claim, idx []int, until time.Time) error {
+	env := c.Envelope()
+	var who []int
+	for _, i := range idx {
+		if n := env.Rcpts[i].Notify; n == 0 || n&spool.NotifyDelay != 0 {
+			who = append(who, i)
+		}
+	}
+	if len(who) == 0 || d.forms.automatic(c) {
+		return nil
+	}
+	return d.notice(ctx, c, bounce.Delay, env.Sender, who, until)
+}
+
+// What Origin.Via says of mail that is made here.
+const (
+	viaBounce = "bounce"
+	viaDouble = "double-bounce"
+	viaDelay  = "delay"
+)
+
+// notice composes a notification and commits it under an id that belongs to this message, kind and set of
+// recipients: made again after a crash, it is there already.
+func (d *deliverer) notice(ctx context.Context, c spool.Claim, kind bounce.Kind, to string, idx []int, until time.Time) error {
+	env := c.Envelope()
+	via := map[bounce.Kind]string{bounce.Failure: viaBounce, bounce.Double: viaDouble, bounce.Delay: viaDelay}[kind]
+	parts := []string{via, string(c.ID()), to}
+	for _, i := range idx {
+		parts = append(parts, strconv.Itoa(i))
+	}
+	id := spool.DerivedID(c.ID().Time(), parts...)
+	w, err := d.store.Create(ctx, id)
+	if errors.Is(err, spool.ErrExists) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	original, err := c.Open()
+	if err != nil {
+		return err
+	}
+	defer original.Close()
+	size := &counter{w: w}
+	n := bounce.Notice{Kind: kind, ID: c.ID(), To: to, Hostname: d.hostname, Postmaster: d.postmaster, Envelope: env,
+		Rcpts: idx, Until: until, Now: d.now()}
+	if err := bounce.Write(size, n, original); err != nil {
+		return fmt.Errorf("writing the notification: %w", err)
+	}
+	out := spool.Envelope{Rcpts: []spool.Recipient{{Addr: to, Notify: spool.NotifyNever}}, Arrived: d.now(),
+		Origin: spool.Origin{Via: via, UID: -1}, Parent: c.ID()}
+	if kind == bounce.Delay {
+		out.Parent = "" // it speaks of no failure, so nothing has to be on record first
+	}
+	if err := w.Commit(out); errors.Is(err, spool.ErrExists) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	d.accepted(intake.Accepted{ID: id, Envelope: out, Size: size.n})
+	return nil
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,279 @@
+// Package mta assembles the daemon from its parts, starts them and stops them in order.
+//
+// Start does what needs rights or can go wrong for good: it starts the delivery helper, becomes the account of the
+// daemon, opens the spool under its lock, reads the keys and opens the sockets. Run then serves until its context
+// ends: it accepts what callers hand in, empties drop/, runs the scheduler and answers the administrator. At the end
+// listeners close first, messages being handed in and attempts in flight are waited for, and the spool is closed last.
+//
+// The package holds the deliverer that the scheduler asks (it joins aliases, routing, signing, the SMTP client and
+// bounces, which do not know of each other), the one Dial that every connection to another host goes through, and,
+// with the scheduler and the commands, the only code that logs.
+package mta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"signpost/mta/config"
+	"signpost/mta/control"
+	"signpost/mta/history"
+	"signpost/mta/intake"
+	"signpost/mta/local"
+	"signpost/mta/queue"
+	"signpost/spool"
+)
+
+// Daemon is the running whole. Start makes it, Run runs it, Reload may be called while it runs.
+type Daemon struct {
+	log     *slog.Logger
+	opt     Options
+	helper  *local.Started // nil: systemd's, or none
+	deliver string         // the helper's socket; empty: deliveries are made with the daemon's own rights
+	dir     *spool.Dir
+	journal *history.Journal // nil: nothing is remembered
+	notes   *notes
+	submit  net.Listener
+	admin   net.Listener
+	queue   *queue.Queue
+	intake  atomic.Pointer[intake.Intake]
+
+	reloading sync.Mutex // guards what follows against two reloads at once
+	cfg       config.Config
+	parts     *parts
+	reloaded  chan struct{} // closed, and made anew, at each reload
+}
+
+// Options are what a Daemon is given beside its configuration.
+type Options struct {
+	Log    *slog.Logger
+	Reload func() (config.Config, error) // reads the configuration anew; nil: it cannot be reloaded
+	Config string                        // path of the configuration file; empty: the default one
+	Helper string                        // path of the delivery helper's program; empty: where it is installed
+}
+
+// Start prepares a daemon. After an error nothing is left running.
+func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Daemon, err error) {
+	d := &Daemon{log: opt.Log, opt: opt, cfg: cfg, reloaded: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	handed, err := activation.ListenersWithNames()
+	if err != nil {
+		return nil, fmt.Errorf("taking the sockets that the service manager opened: %w", err)
+	}
+	if err := d.settle(ctx); err != nil {
+		return nil, err
+	}
+	if d.dir, err = openSpool(cfg, d.log); err != nil {
+		return nil, err
+	}
+	if d.journal, err = openJournal(cfg); err != nil {
+		return nil, err
+	}
+	d.notes = &notes{log: d.log, journal: d.journal, now: time.Now}
+	if d.parts, err = d.assemble(cfg); err != nil {
+		return nil, err
+	}
+	d.intake.Store(d.parts.intake)
+	d.queue = queue.New(d.dir, d.parts.deliverer, d.parts.options)
+	if d.submit, err = listen(handed["submit"], cfg.Spool.Socket, 0o666); err != nil {
+		return nil, err
+	}
+	if d.admin, err = listen(handed["control"], cfg.Spool.Control(), 0o660); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func openSpool(cfg config.Config, log *slog.Logger) (*spool.Dir, error) {
+	free := int64(cfg.Spool.MinFree)
+	if free == 0 {
+		free = -1
+	}
+	dir, err := spool.Open(cfg.Spool.Path, spool.Options{
+		MinFree: free,
+		Warn:    func(err error) { log.Warn("spool", "err", err) },
+		Corrupt: func(id spool.ID, path string, err error) {
+			log.Error("a message file is damaged and was set aside", "id", id, "path", path, "err", err)
+		},
+	})
+	if errors.Is(err, spool.ErrLocked) {
+		return nil, fmt.Errorf("%w\nhint: is a daemon running? `signpost queue` asks it", err)
+	}
+	return dir, err
+}
+
+func historyDir(cfg config.Config) string { return filepath.Join(cfg.Spool.Path, "history") }
+
+// openJournal starts the history, where the configuration wants one.
+func openJournal(cfg config.Config) (*history.Journal, error) {
+	dir := historyDir(cfg)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder of the history: %w", err)
+	}
+	if cfg.Log.History == 0 {
+		return nil, nil
+	}
+	return history.Open(dir, cfg.Log.History.Std()), nil
+}
+
+// Run serves until ctx ends or a part fails, and returns when all parts have ended. The daemon cannot be used again.
+func (d *Daemon) Run(ctx context.Context) error {
+	defer d.close()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var parts sync.WaitGroup
+	run := func(name string, f func(context.Context) error) {
+		parts.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				stop(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	run("submission", func(ctx context.Context) error { return d.server().Serve(ctx, d.submit) })
+	run("drop folder", d.emptyDrop)
+	run("control socket", func(ctx context.Context) error { return control.Serve(ctx, d.admin, d.admins()) })
+	run("scheduler", d.queue.Run)
+	if d.helper != nil {
+		run("delivery helper", d.watchHelper)
+	}
+	d.log.Info("serving", "hostname", d.cfg.Hostname, "spool", d.cfg.Spool.Path, "socket", d.cfg.Spool.Socket)
+	daemon.SdNotify(false, daemon.SdNotifyReady)
+	<-ctx.Done()
+	daemon.SdNotify(false, daemon.SdNotifyStopping)
+	parts.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	d.log.Info("stopped")
+	return nil
+}
+
+// emptyDrop takes what callers left in drop/, after a reload by the new settings.
+func (d *Daemon) emptyDrop(ctx context.Context) error {
+	for ctx.Err() == nil {
+		d.reloading.Lock()
+		in, reloaded := d.intake.Load(), d.reloaded
+		d.reloading.Unlock()
+		part, stop := context.WithCancel(ctx)
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			select {
+			case <-reloaded:
+				stop()
+			case <-part.Done():
+			}
+		})
+		err := in.EmptyDrop(part, d.cfg.Spool.Drop())
+		stop()
+		waiting.Wait()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watchHelper ends the daemon when its helper has ended: what starts the daemon again starts both.
+func (d *Daemon) watchHelper(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- d.helper.Wait() }() // ends at Stop, which close calls
+	select {
+	case err := <-ended:
+		return fmt.Errorf("it ended: %v", err)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// close gives everything back, the spool last.
+func (d *Daemon) close() {
+	for _, l := range []net.Listener{d.submit, d.admin} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if d.parts != nil {
+		d.parts.client.Close()
+	}
+	if d.helper != nil {
+		d.helper.Stop()
+	}
+	if d.journal != nil {
+		d.journal.Close()
+	}
+	if d.dir != nil {
+		if err := d.dir.Close(); err != nil {
+			d.log.Error("closing the spool", "err", err)
+		}
+	}
+}
+
+// Reload reads the configuration and puts it in force for what comes next. After an error the old one stays.
+func (d *Daemon) Reload() error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if d.opt.Reload == nil {
+		return errors.New("this daemon has no configuration to read again")
+	}
+	cfg, err := d.opt.Reload()
+	if err != nil {
+		return err
+	}
+	if cfg.Spool.Path != d.cfg.Spool.Path || cfg.Spool.Socket != d.cfg.Spool.Socket || cfg.User != d.cfg.User {
+		return errors.New("[spool] path and socket, and user, take effect at a restart only")
+	}
+	next, err := d.assemble(cfg)
+	if err != nil {
+		return err
+	}
+	old := d.parts
+	d.cfg, d.parts = cfg, next
+	d.intake.Store(next.intake)
+	d.queue.Reload(next.deliverer, next.options)
+	close(d.reloaded)
+	d.reloaded = make(chan struct{})
+	old.client.Close()
+	d.log.Info("the configuration was read again")
+	return nil
+}
+
+// RunOnce tries every message in the spool once, in the foreground and without the sockets of a daemon. It takes the
+// lock of the spool, so it cannot run beside one.
+func RunOnce(ctx context.Context, cfg config.Config, opt Options) error {
+	d := &Daemon{log: opt.Log, opt: opt, cfg: cfg}
+	defer d.close()
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	var err error
+	if d.dir, err = openSpool(cfg, d.log); err != nil {
+		return err
+	}
+	if d.journal, err = openJournal(cfg); err != nil {
+		return err
+	}
+	d.notes = &notes{log: d.log, journal: d.journal, now: time.Now}
+	if d.parts, err = d.assemble(cfg); err != nil {
+		return err
+	}
+	d.intake.Store(d.parts.intake)
+	if err := d.parts.intake.EmptyDropOnce(ctx, cfg.Spool.Drop()); err != nil {
+		return err
+	}
+	d.queue = queue.New(d.dir, d.parts.deliverer, d.parts.options)
+	return d.queue.RunOnce(ctx)
+}

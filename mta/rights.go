@@ -1,0 +1,163 @@
+package mta
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"signpost/mta/config"
+	"signpost/mta/local"
+)
+
+// installedHelper is where packages put cmd/deliver.
+const installedHelper = "/usr/lib/signpost/deliver"
+
+// settle finds or starts the delivery helper and becomes the account of the daemon. Only root can become another
+// account; anybody else stays who it is.
+func (d *Daemon) settle(ctx context.Context) error {
+	socket := filepath.Join(filepath.Dir(d.cfg.Spool.Socket), "deliver.sock")
+	if os.Geteuid() != 0 {
+		if answers(socket) {
+			d.deliver = socket
+		}
+		return nil
+	}
+	who, err := local.Passwd{}.LookupName(ctx, d.cfg.User)
+	if err != nil {
+		return fmt.Errorf("user = %q, the account of the daemon: %w\nhint: make it with: useradd --system --home-dir %s --shell /usr/sbin/nologin %s",
+			d.cfg.User, err, d.cfg.Spool.Path, d.cfg.User)
+	}
+	for _, dir := range []string{d.cfg.Spool.Path, filepath.Dir(d.cfg.Spool.Socket)} {
+		if err := giveFolder(dir, who); err != nil {
+			return err
+		}
+	}
+	if err := d.startHelper(ctx, socket, who); err != nil {
+		return err
+	}
+	if who.UID == 0 {
+		d.log.Warn("the daemon runs as root, as user = \"root\" says: give it an account of its own")
+		return nil
+	}
+	return become(who)
+}
+
+// answers reports whether somebody listens on a socket.
+func answers(socket string) bool {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// giveFolder makes a folder that the daemon will own. One that exists keeps its owner, unless root has just made it
+// and it is empty: what is in it may be somebody else's.
+func giveFolder(path string, who local.User) error {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return fmt.Errorf("making %s: %w", path, err)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return fmt.Errorf("making %s: %w", path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("making %s: %w", path, err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {
+		return nil
+	}
+	if names, err := f.Readdirnames(1); len(names) > 0 || err == nil {
+		return nil
+	}
+	if err := f.Chown(who.UID, who.GID); err != nil {
+		return fmt.Errorf("making %s: %w", path, err)
+	}
+	return nil
+}
+
+// startHelper starts the program that delivers as the recipient, where it is installed.
+func (d *Daemon) startHelper(ctx context.Context, socket string, who local.User) error {
+	exe := d.opt.Helper
+	if exe == "" {
+		exe = findHelper()
+	}
+	if exe == "" {
+		d.log.Warn("the delivery helper is not installed: mail for local users is delivered with the daemon's own rights", "path", installedHelper)
+		return nil
+	}
+	// A helper that ends later takes the daemon with it; one that cannot work here is told of now.
+	if out, err := exec.CommandContext(ctx, exe, "check").CombinedOutput(); err != nil {
+		d.log.Error("the delivery helper cannot work; mail for local users is delivered with the daemon's own rights",
+			"path", exe, "err", cmp.Or(strings.TrimSpace(string(out)), err.Error()))
+		return nil
+	}
+	path := d.opt.Config
+	if path != "" {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return err
+		}
+		path = abs
+	}
+	started, err := local.StartHelper(local.Options{Exe: exe, Socket: socket, Config: path, UID: who.UID, GID: who.GID, Stderr: os.Stderr})
+	if err != nil {
+		return err
+	}
+	d.helper, d.deliver = started, socket
+	return nil
+}
+
+// findHelper looks where packages put the helper, then beside this program.
+func findHelper() string {
+	paths := []string{installedHelper}
+	if self, err := os.Executable(); err == nil {
+		paths = append(paths, filepath.Join(filepath.Dir(self), "deliver"))
+	}
+	for _, p := range paths {
+		if info, err := os.Stat(p); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return p
+		}
+	}
+	return ""
+}
+
+// become gives up root for good: groups, gid, uid, and with them every capability.
+func become(who local.User) error {
+	if err := syscall.Setgroups([]int{who.GID}); err != nil {
+		return fmt.Errorf("becoming %s: %w", who.Name, err)
+	}
+	if err := syscall.Setresgid(who.GID, who.GID, who.GID); err != nil {
+		return fmt.Errorf("becoming %s: %w", who.Name, err)
+	}
+	if err := syscall.Setresuid(who.UID, who.UID, who.UID); err != nil {
+		return fmt.Errorf("becoming %s: %w", who.Name, err)
+	}
+	// Not to be had in a program with cgo; nothing that the daemon executes is set-uid anyway.
+	syscall.AllThreadsSyscall6(syscall.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	return nil
+}
+
+// insider reports whether uid is root, the daemon's own account or a member of its group: they see and do everything.
+func insider(ctx context.Context, cfg config.Config, uid int) bool {
+	if uid == 0 || uid == os.Geteuid() {
+		return true
+	}
+	who, err := local.Passwd{}.LookupUID(ctx, uid)
+	if err != nil {
+		return false
+	}
+	member, err := local.Passwd{}.Member(ctx, cfg.User, who)
+	return member && err == nil
+}
