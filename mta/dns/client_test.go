@@ -162,6 +162,13 @@ func TestClientGoesOverToTCP(t *testing.T) {
 	if got := d.Queries(); !slices.Equal(got, want) {
 		t.Errorf("got questions %v, want %v", got, want)
 	}
+	d.Play(stage.DNSFault{Name: "null.test", Net: "udp", Truncate: true}, stage.DNSFault{Name: "alias.test", Truncate: true})
+	if mx, _, err := c.MX(t.Context(), "null.test"); err != nil || len(mx) != 1 {
+		t.Errorf("an answer without records: got %v, %v", mx, err)
+	}
+	if _, _, err := c.MX(t.Context(), "alias.test"); !errors.Is(err, ErrTemporary) {
+		t.Errorf("truncated over TCP too: got %v", err)
+	}
 }
 
 func TestClientPassesOverWrongAnswers(t *testing.T) {

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -73,7 +74,7 @@ type Transaction struct {
 	Content  []byte // the content without doubled dots
 	Bdat     bool
 	Accepted bool
-	Reply    string // the last answer; empty where the connection broke
+	Reply    string // the last answer; empty where none was given
 	At       time.Time
 }
 
@@ -89,13 +90,10 @@ func (x *Exchanger) Listen(addr string) error {
 
 // Start starts the exchanger on l, which Close closes.
 func (x *Exchanger) Start(l net.Listener) {
-	x.Name = cmp(x.Name, "mx.test")
+	x.Name = cmp.Or(x.Name, "mx.test")
 	s := smtp.NewServer(smtp.BackendFunc(x.newSession))
 	s.Domain = x.Name
-	s.MaxMessageBytes = x.MaxSize
-	if s.MaxMessageBytes == 0 {
-		s.MaxMessageBytes = 50 << 20
-	}
+	s.MaxMessageBytes = cmp.Or(x.MaxSize, 50<<20)
 	s.MaxRecipients = x.MaxRcpts
 	s.MaxLineLength = 1 << 20 // it counts inside the content as well
 	s.EnableSMTPUTF8 = !x.without("SMTPUTF8")
@@ -104,13 +102,6 @@ func (x *Exchanger) Start(l net.Listener) {
 	x.server, x.listener = s, l
 	x.stop, x.live, x.grey = make(chan struct{}), make(map[net.Conn]bool), make(map[string]time.Time)
 	x.serving.Go(func() { s.Serve(&scripted{l, x}) })
-}
-
-func cmp(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 // Addr is the address and port it listens at.

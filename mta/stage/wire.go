@@ -347,7 +347,10 @@ func chunkSize(arg string) (int64, bool) {
 
 // handshake goes over to TLS. Where it fails the connection is closed.
 func (w *wire) handshake() error {
+	conn := w.Conn
 	if f := w.x.fault(Handshake, w.log.Conn); f != nil {
+		w.in.Peek(1) // the client has begun, as it would have with a server that fails later
+		conn = buffered{w.Conn, w.in}
 		if answered, err := w.play(f); answered || err != nil {
 			return w.hangUp()
 		}
@@ -356,7 +359,7 @@ func (w *wire) handshake() error {
 	if cfg == nil {
 		return w.hangUp()
 	}
-	t := tls.Server(w.Conn, cfg)
+	t := tls.Server(conn, cfg)
 	if err := t.Handshake(); err != nil {
 		w.say("S", "(handshake: "+err.Error()+")")
 		return w.hangUp()
@@ -369,6 +372,14 @@ func (w *wire) handshake() error {
 	w.log.TLS = &state
 	return nil
 }
+
+// buffered is a connection of which in has read ahead.
+type buffered struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func (b buffered) Read(p []byte) (int, error) { return b.in.Read(p) }
 
 // Write takes replies of the server and passes them on as the script wants them.
 func (w *wire) Write(p []byte) (int, error) {
@@ -443,14 +454,11 @@ func (w *wire) conclude(reply string, f *Fault) error {
 	if f != nil {
 		reply = f.octets()
 	}
+	w.finish(reply) // before the client can know, so that who asks after it did finds it recorded
 	var err error
 	if reply != "" {
 		err = w.put(reply)
 	}
-	if err != nil {
-		reply = ""
-	}
-	w.finish(reply)
 	if f != nil && f.Close {
 		return w.hangUp()
 	}
