@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -25,6 +24,7 @@ type Document struct {
 	values map[string]any
 	places places // of text, made when first needed
 	faults []Fault
+	wrong  map[string]bool // keys that have a fault
 }
 
 // Load reads and parses the file at path; an empty path means DefaultFile. A violation of TOML is *Error, with the
@@ -99,12 +99,20 @@ func unquoted(text string) bool {
 	return ok && value != "" && !strings.ContainsAny(value, "\"'[]{}=") && value != "true" && value != "false"
 }
 
-// Faultf notes that the value at k is wrong. Where k is not in the file, the table around it is pointed at.
+// Faultf notes that the value at k is wrong. Where k is not in the file, the table around it is pointed at. A value is
+// found wrong once: what follows from the first fault is not worth a second line.
 func (d *Document) Faultf(k Key, format string, args ...any) {
 	d.fault(k, false, fmt.Sprintf(format, args...))
 }
 
 func (d *Document) fault(k Key, atName bool, text string) {
+	if d.wrong[k.path()] {
+		return
+	}
+	if d.wrong == nil {
+		d.wrong = map[string]bool{}
+	}
+	d.wrong[k.path()] = true
 	f := Fault{Key: k, Text: text}
 	if d.places == nil {
 		d.places = find(d.text)
@@ -156,11 +164,6 @@ func member(v any, name string) (any, bool) {
 	return nil, false
 }
 
-// Broken reports whether a fault has been noted for the value at k already.
-func (d *Document) Broken(k Key) bool {
-	return slices.ContainsFunc(d.faults, func(f Fault) bool { return slices.Equal(f.Key, k) })
-}
-
 // Abs makes the path at k absolute: a relative one starts at the folder of the file. Empty stays empty.
 func (d *Document) Abs(k Key, path *string) {
 	switch {
@@ -180,11 +183,14 @@ func (d *Document) CheckName(k Key, name *string) {
 		return
 	}
 	clean, err := Name(*name)
-	if err != nil {
+	switch {
+	case err != nil:
 		d.Faultf(k, "%v", err)
-		return
+	case strings.Trim(clean[strings.LastIndexByte(clean, '.')+1:], "0123456789") == "":
+		d.Faultf(k, "must be a name, not the number or address %q", clean) // no top-level domain is one (RFC 3696 2)
+	default:
+		*name = clean
 	}
-	*name = clean
 }
 
 func lineAndColumn(text string, at int) (line, column int) {

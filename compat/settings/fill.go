@@ -120,7 +120,10 @@ func (d *Document) setList(k Key, v any, to reflect.Value, root reflect.Type) {
 	}
 	elem := to.Type().Elem()
 	if !ok {
-		want := "a list in brackets, such as [\"…\", \"…\"]"
+		want := "a list in brackets"
+		if s, ok := v.(string); ok {
+			want += fmt.Sprintf(", such as [%q]", shorten(s))
+		}
 		if elem.Kind() == reflect.Struct && !reflect.PointerTo(elem).Implements(textType) {
 			want = fmt.Sprintf("a list of tables, each headed [[%s]]", k)
 		}

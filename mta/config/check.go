@@ -25,6 +25,7 @@ func (k check) all() {
 	k.routes()
 	k.dkim()
 	k.local()
+	k.rootLoop()
 	k.log()
 }
 
@@ -33,9 +34,6 @@ func (k check) top() {
 	k.mailTo(at("postmaster"), k.c.Postmaster)
 	if k.c.Root != "" {
 		k.mailTo(at("root"), k.c.Root)
-	}
-	if k.Has(at("root")) && k.c.Root == "root" {
-		k.Faultf(at("root"), "must not be \"root\": root's mail would go round in a circle")
 	}
 }
 
@@ -101,7 +99,7 @@ func (k check) sources(d *Delivery) {
 		addr, err := netip.ParseAddr(s)
 		if err != nil || addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast() {
 			k.Faultf(source.Elem(i), "must be an IP address of this host, not %q", s)
-			return
+			continue
 		}
 		d.Source[i] = addr.Unmap().String()
 		families[addr.Unmap().Is4()] = true
@@ -137,7 +135,7 @@ func (k check) route(r settings.Key, route *Route) {
 // relays checks the list and drops the empty relay, which is written for "by MX" and stands alone.
 func (k check) relays(at settings.Key, route *Route) {
 	none := func(r Relay) bool { return r == Relay{} }
-	if len(route.Relay) > 1 && slices.ContainsFunc(route.Relay, none) && !k.Broken(at) {
+	if len(route.Relay) > 1 && slices.ContainsFunc(route.Relay, none) {
 		k.Faultf(at.Elem(slices.IndexFunc(route.Relay, none)), "must not be empty beside other relays: \"\" alone is for the recipient domain's own exchangers")
 	}
 	route.Relay = slices.DeleteFunc(route.Relay, none)
@@ -161,10 +159,13 @@ func (k check) dkim() {
 	seen := map[name]bool{}
 	for i := range k.c.DKIM {
 		e, at := &k.c.DKIM[i], at("dkim").Elem(i)
-		k.required(at.Sub("domain"), &e.Domain, "such as \"example.org\"")
-		k.required(at.Sub("selector"), &e.Selector, "such as \"2026a\"")
+		if e.Domain == "" {
+			k.Faultf(at.Sub("domain"), "is missing: the domain of From: addresses, such as \"example.org\"")
+		}
+		k.CheckName(at.Sub("domain"), &e.Domain)
+		k.selector(at.Sub("selector"), &e.Selector)
 		if e.Key == "" {
-			k.Faultf(at.Sub("key"), "is missing: the path of the key file, such as \"dkim/%s.%s.pem\"", e.Domain, e.Selector)
+			k.Faultf(at.Sub("key"), "is missing: the path of the key file, such as \"dkim/example.org.2026a.pem\"")
 		}
 		k.Abs(at.Sub("key"), &e.Key)
 		k.headers(at.Sub("headers"), e.Headers)
@@ -176,15 +177,18 @@ func (k check) dkim() {
 	}
 }
 
-// required is CheckName for a key that must be there.
-func (k check) required(at settings.Key, name *string, example string) {
-	if *name == "" {
-		if !k.Broken(at) {
-			k.Faultf(at, "is missing: a name %s", example)
-		}
+// selector checks labels that stand before ._domainkey (RFC 6376 3.1).
+func (k check) selector(at settings.Key, selector *string) {
+	if *selector == "" {
+		k.Faultf(at, "is missing: the name of the key in DNS, such as \"2026a\"")
 		return
 	}
-	k.CheckName(at, name)
+	clean, err := settings.Name(*selector)
+	if err != nil {
+		k.Faultf(at, "must be a name such as \"2026a\", not %q", *selector)
+		return
+	}
+	*selector = clean
 }
 
 // headers checks names of header fields (RFC 5322 2.2). A signature without From is none (RFC 6376 5.4).
@@ -203,13 +207,7 @@ func (k check) headers(at settings.Key, names []string) {
 
 func (k check) local() {
 	l := &k.c.Local
-	for i := range l.Domains {
-		if l.Domains[i] == "" {
-			k.Faultf(at("local", "domains").Elem(i), "must not be empty")
-			continue
-		}
-		k.CheckName(at("local", "domains").Elem(i), &l.Domains[i])
-	}
+	k.localDomains(l)
 	k.mailbox(l)
 	k.Abs(at("local", "aliases"), &l.Aliases)
 	if l.Extension != "" && (len(l.Extension) != 1 || !strings.Contains("+-=_.#", l.Extension)) {
@@ -222,6 +220,27 @@ func (k check) local() {
 	k.account(at("local", "run_as"), l.RunAs)
 	if l.RunAs == "root" {
 		k.Faultf(at("local", "run_as"), "must not be \"root\": who can write to the aliases file could run anything")
+	}
+}
+
+func (k check) localDomains(l *Local) {
+	if !k.Has(at("local", "domains")) {
+		return // what is wrong with the hostname has been said
+	}
+	for i := range l.Domains {
+		d := at("local", "domains").Elem(i)
+		if l.Domains[i] == "" {
+			k.Faultf(d, "must not be empty")
+		}
+		k.CheckName(d, &l.Domains[i])
+	}
+}
+
+// rootLoop finds root's mail going to root.
+func (k check) rootLoop() {
+	name, domain, _ := cutLast(strings.ToLower(k.c.Root), "@")
+	if name == "root" && (domain == "" || slices.Contains(k.c.Local.Domains, domain)) {
+		k.Faultf(at("root"), "must not be root on this host: the mail would go round in a circle")
 	}
 }
 

@@ -86,6 +86,9 @@ type DKIM struct {
 	Subdomains bool     `toml:"subdomains"` // also for domains below Domain
 }
 
+// SetDefault makes an entry with empty lists.
+func (d *DKIM) SetDefault() { *d = DKIM{Headers: []string{}} }
+
 // Local is the table [local]: delivery on this host.
 type Local struct {
 	Domains     []string          `toml:"domains"`

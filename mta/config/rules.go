@@ -11,21 +11,18 @@ import (
 // The rules for one value, wherever it stands.
 
 func (k check) notZero(at settings.Key, d settings.Duration) {
-	if d == 0 && !k.Broken(at) {
+	if d == 0 {
 		k.Faultf(at, "must not be 0")
 	}
 }
 
 func (k check) between(at settings.Key, n, least, most int) {
-	if (n < least || n > most) && !k.Broken(at) {
+	if n < least || n > most {
 		k.Faultf(at, "must be from %d to %d, not %d", least, most, n)
 	}
 }
 
 func (k check) oneOf(at settings.Key, value string, known []string) {
-	if k.Broken(at) {
-		return
-	}
 	for _, v := range known {
 		if v == value {
 			return
@@ -94,15 +91,13 @@ func cutLast(s, sep string) (before, after string, found bool) {
 
 // patterns checks and lowers the patterns of a route; those for senders may be addresses too.
 func (k check) patterns(at settings.Key, list []string, senders bool) {
-	if len(list) == 0 && !k.Broken(at) {
+	if len(list) == 0 {
 		k.Faultf(at, "must not be empty: the route would never match; [\"*\"] is for all")
 	}
 	for i, p := range list {
 		clean, err := pattern(p, senders)
 		if err != nil {
-			if !k.Broken(at.Elem(i)) {
-				k.Faultf(at.Elem(i), "%v", err)
-			}
+			k.Faultf(at.Elem(i), "%v", err)
 			continue
 		}
 		list[i] = clean
