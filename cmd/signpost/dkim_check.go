@@ -178,7 +178,7 @@ func verifyMessage(ctx context.Context, out io.Writer, r dns.Resolver, message i
 	return nil
 }
 
-// txt looks up a key's record. Without one, there are none: that is no failure of the look-up.
+// txt looks up a key's record and marks a failure that may pass.
 func txt(ctx context.Context, r dns.Resolver, name string) ([]string, error) {
 	records, _, err := r.TXT(ctx, name)
 	switch {
@@ -210,10 +210,19 @@ func (d verdict) print(out io.Writer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(d)
 	}
-	line := fmt.Sprintf("%-8s d=%s s=%s a=%s", d.Result, printable(d.Domain), printable(d.Selector), printable(d.Algorithm))
+	line := fmt.Sprintf("%-8s d=%s s=%s a=%s", d.Result, clip(d.Domain), clip(d.Selector), clip(d.Algorithm))
 	if d.Reason != "" {
-		line += ": " + printable(d.Reason)
+		line += ": " + clip(d.Reason)
 	}
 	_, err := fmt.Fprintln(out, line)
 	return err
+}
+
+// clip makes text that the message's author chose fit for one line of a terminal.
+func clip(s string) string {
+	const most = 300
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return printable(s)
 }

@@ -47,6 +47,7 @@ Manual: signpost(8), signpost.toml(5).`,
 		newServeCmd(g),
 		newQueueCmd(g),
 		newWhyCmd(g),
+		newDKIMCmd(g),
 		newConfigCmd(g),
 		newVersionCmd(),
 	)

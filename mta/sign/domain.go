@@ -28,6 +28,15 @@ func asciiDomain(domain string) (string, error) {
 	return domain, nil
 }
 
+// CheckNames checks the domain and the selector of a key and gives the domain in A-labels and lower case. Both then
+// consist of letters, digits, "-", "_" and ".", so they can stand in a file name.
+func CheckNames(domain, selector string) (ascii string, err error) {
+	if ascii, err = asciiDomain(domain); err != nil {
+		return "", err
+	}
+	return ascii, checkSelector(selector, ascii)
+}
+
 // checkSelector checks a selector (RFC 6376 3.1) and the length of the name that it makes with the domain.
 func checkSelector(selector, domain string) error {
 	if err := checkLabels(selector); err != nil {

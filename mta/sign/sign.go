@@ -79,11 +79,8 @@ func New(keys []Key) (*Signer, error) {
 }
 
 func prepare(k Key) (key, error) {
-	domain, err := asciiDomain(k.Domain)
+	domain, err := CheckNames(k.Domain, k.Selector)
 	if err != nil {
-		return key{}, err
-	}
-	if err := checkSelector(k.Selector, domain); err != nil {
 		return key{}, err
 	}
 	list, err := namesOf(k.Headers)
