@@ -63,7 +63,7 @@ type Delivery struct {
 
 // Route is one [[route]]. The first whose From and To both match decides.
 type Route struct {
-	To          []string `toml:"to"`    // recipient domains: "example.com", ".example.com" (those below it), "*"
+	To          []string `toml:"to"`    // recipient domains: "example.com", ".example.com" (it and those below), "*"
 	From        []string `toml:"from"`  // senders: an address, or a domain as in To; "<>" is the null sender
 	Relay       Relays   `toml:"relay"` // tried in order; none: the recipient domain's own exchangers
 	Connections int      `toml:"connections"`

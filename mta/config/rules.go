@@ -117,9 +117,9 @@ func pattern(p string, senders bool) (string, error) {
 	case strings.Contains(p, "@"):
 		return "", fmt.Errorf("must be a domain, not the address %q; senders are named in the key from", p)
 	case strings.HasPrefix(p, "*."):
-		return "", fmt.Errorf("the domains below another are written with a dot alone: %q", p[1:])
+		return "", fmt.Errorf("a domain and all below it are written %q", p[1:])
 	case name == "":
-		return "", fmt.Errorf("must be \"example.com\", \".example.com\" (all below it) or \"*\", not %q", p)
+		return "", fmt.Errorf("must be \"example.com\", \".example.com\" (it and all below) or \"*\", not %q", p)
 	}
 	name, err := settings.Name(name)
 	if below {
