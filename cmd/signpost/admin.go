@@ -66,6 +66,15 @@ func printable(s string) string {
 	return b.String()
 }
 
+// printableLine is printable for a line of a message, in which tabs may stay.
+func printableLine(s string) string {
+	parts := strings.Split(s, "\t")
+	for i, p := range parts {
+		parts[i] = printable(p)
+	}
+	return strings.Join(parts, "\t")
+}
+
 // bracket writes an address as SMTP does, so that the null reverse-path can be seen.
 func bracket(addr string) string { return "<" + printable(addr) + ">" }
 

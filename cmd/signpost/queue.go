@@ -166,7 +166,7 @@ func printContent(w io.Writer, content io.Reader, body bool) error {
 		line, err := r.ReadString('\n')
 		text := strings.TrimRight(line, "\r\n")
 		if line != "" {
-			fmt.Fprintln(w, strings.Join(mapEach(strings.Split(text, "\t"), printable), "\t"))
+			fmt.Fprintln(w, printableLine(text))
 		}
 		if err == io.EOF || text == "" && !body {
 			return nil
@@ -175,14 +175,6 @@ func printContent(w io.Writer, content io.Reader, body bool) error {
 			return err
 		}
 	}
-}
-
-func mapEach(in []string, f func(string) string) []string {
-	out := make([]string, len(in))
-	for i, s := range in {
-		out[i] = f(s)
-	}
-	return out
 }
 
 func newActionCmd(g *globals, verb, short string) *cobra.Command {

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"signpost": main})
+}
+
+// TestScripts runs testdata/*.txtar, each a session at the command line.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata", UpdateScripts: os.Getenv("UPDATE") != ""})
+}
+
+func TestVersionOfABuild(t *testing.T) {
+	info := &debug.BuildInfo{}
+	info.Main.Version = "v1.2.3"
+	info.Settings = []debug.BuildSetting{{Key: "vcs.revision", Value: "0123abc"}, {Key: "vcs.modified", Value: "true"}}
+	tests := []struct {
+		name  string
+		build build
+		info  *debug.BuildInfo
+		want  string
+	}{
+		{"the Go tool's record", build{}, info, "signpost v1.2.3, commit 0123abc, modified"},
+		{"the linker's word", build{version: "1.2.4", commit: "4567def"}, info, "signpost 1.2.4, commit 4567def"},
+		{"neither", build{}, &debug.BuildInfo{}, "signpost devel, commit unknown"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.build.fillFrom(tt.info)
+			lines := strings.Split(tt.build.String(), "\n")
+			if got := lines[0] + ", " + lines[1]; got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
