@@ -116,6 +116,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.contentReader.Read(p)
 	if err == io.EOF && !w.started {
 		w.started = true
+		w.conn.SetReadDeadline(time.Time{}) // here, before drain may set one that ends the wait
 		go w.wait()
 	}
 	return n, err
@@ -123,7 +124,6 @@ func (w *watched) Read(p []byte) (int, error) {
 
 func (w *watched) wait() {
 	defer close(w.ended)
-	w.conn.SetReadDeadline(time.Time{})
 	var b [1]byte
 	if _, err := w.conn.Read(b[:]); !os.IsTimeout(err) {
 		w.gone()
