@@ -370,6 +370,26 @@ func TestTroubleOfTheStore(t *testing.T) {
 	}
 }
 
+func TestAcceptedIsTold(t *testing.T) {
+	m := new(memory)
+	i := newIntake(m)
+	var got []Accepted
+	i.Accepted = func(a Accepted) { got = append(got, a) }
+	told := spool.Told{Rcpts: to("b@x"), NULs: 2, Label: "cron\x1b[1m" + strings.Repeat("x", 99)}
+	if err := put(t, i, caller(1001), told, "Message-ID: <m@x>\n\na\x00b\n"); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got[0].ID != testID || got[0].MsgID != "<m@x>" || got[0].Size != int64(len(m.one(t).content)) ||
+		got[0].Envelope.Sender != "ann@"+host || len(got[0].Notes) != 2 || !strings.HasPrefix(got[0].Notes[0], "3 NUL") ||
+		strings.ContainsAny(got[0].Notes[1], "\x1b") || len(got[0].Notes[1]) > 50 {
+		t.Errorf("told %+v", got)
+	}
+	m.commit = io.ErrShortWrite
+	if err := put(t, i, caller(1001), told, ""); err == nil || len(got) != 1 {
+		t.Errorf("%v; a message that was not taken is told", err)
+	}
+}
+
 func TestHandoverEndsOnce(t *testing.T) {
 	m := new(memory)
 	i := newIntake(m)

@@ -314,7 +314,7 @@ func TestManyConnectionsOfOneUser(t *testing.T) {
 }
 
 func TestMemoryOfHeadersAndRecipientsIsBounded(t *testing.T) {
-	r := serveUnix(t, new(memory), nil)
+	r := serveUnix(t, new(memory), func(s *Server, _ *Intake) { s.Drain = time.Millisecond })
 	field := spool.AppendFrame(nil, spool.FrameData, []byte("X: "+strings.Repeat("y", 9<<10)+"\r\n"))
 	var held int
 	for range 40 {

@@ -87,8 +87,11 @@ func parseEvents(b []byte) (list []string, ok bool) {
 			list = append(list, string(name))
 		}
 	}
-	if lost {
-		list = nil
+	switch {
+	case len(b) > 0:
+		return nil, false
+	case lost:
+		return nil, ok
 	}
 	return list, ok
 }

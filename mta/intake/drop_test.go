@@ -1,0 +1,433 @@
+package intake
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"signpost/spool"
+)
+
+// dropFolder makes a spool's drop/ and corrupt/.
+func dropFolder(t *testing.T) spool.Drop {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{"corrupt", "drop", "drop/new", "drop/tmp"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return spool.Drop{Path: filepath.Join(dir, "drop")}
+}
+
+// leave leaves a message in drop/ and gives its name.
+func leave(t *testing.T, d spool.Drop, told spool.Told, content string) string {
+	t.Helper()
+	before, err := d.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := d.Submit(t.Context(), told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Write([]byte(content))
+	if err := h.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := d.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range after {
+		if !strings.Contains(strings.Join(before, "/"), name) {
+			return name
+		}
+	}
+	return "" // taken already
+}
+
+func wantNames(t *testing.T, dir string, want int) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != want {
+		t.Errorf("%s holds %v, want %d names", dir, entries, want)
+	}
+}
+
+// once gives an emptier for single looks, and its log.
+func once(i *Intake, d spool.Drop) (*emptier, *bytes.Buffer) {
+	log := new(bytes.Buffer)
+	i.Log = slog.New(slog.NewTextHandler(log, nil))
+	return &emptier{intake: i, drop: d, dir: filepath.Join(d.Path, "new")}, log
+}
+
+var plain = spool.Told{Rcpts: to("bob")}
+
+func TestEmptyDropTakesWhatIsThereAndWhatComes(t *testing.T) {
+	d := dropFolder(t)
+	m := new(memory)
+	taken := make(chan spool.ID, 10)
+	m.onCommit = func(id spool.ID) { taken <- id }
+	leave(t, d, plain, "Subject: before\r\n\r\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	i := newIntake(m)
+	i.Now = time.Now
+	go func() { done <- i.EmptyDrop(ctx, d.Path) }()
+	<-taken
+	leave(t, d, plain, "Subject: after\r\n\r\n")
+	leave(t, d, plain, "Subject: after\r\n\r\n")
+	<-taken
+	<-taken
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	all := m.all()
+	if len(all) != 3 {
+		t.Errorf("%d messages, want 3", len(all))
+	}
+	for id, msg := range all {
+		if o := msg.env.Origin; o.UID != os.Getuid() || o.Via != ViaDrop {
+			t.Errorf("origin %+v", o)
+		}
+		if !msg.env.Arrived.Equal(id.Time()) || time.Since(id.Time()) > time.Minute || msg.env.Next.Before(id.Time().Add(settle)) {
+			t.Errorf("arrived %v, next %v for %s of %v", msg.env.Arrived, msg.env.Next, id, id.Time())
+		}
+		if want := "Date: " + id.Time().Format(dateForm) + "\r\n"; !strings.Contains(msg.content, want) {
+			t.Errorf("no %q, the time it was handed in, in %q", want, msg.content)
+		}
+	}
+	wantNames(t, filepath.Join(d.Path, "new"), 0)
+}
+
+func TestEmptyDropWithoutAFolder(t *testing.T) {
+	if err := newIntake(new(memory)).EmptyDrop(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v, want that there is none", err)
+	}
+}
+
+// A crash between Commit and the removal leaves the file; the next look must not double the message.
+func TestDropTwiceIsOneMessage(t *testing.T) {
+	d := dropFolder(t)
+	m := new(memory)
+	name := leave(t, d, plain, "Subject: s\r\n\r\n")
+	e, _ := once(newIntake(m), d)
+	if err := e.move(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	wantNames(t, e.dir, 1)
+	for range 2 {
+		if err := e.scan(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantNames(t, e.dir, 0)
+		m.one(t)
+	}
+}
+
+func TestDropFileIsThereUntilCommit(t *testing.T) {
+	d := dropFolder(t)
+	m := new(memory)
+	e, _ := once(newIntake(m), d)
+	m.onCommit = func(spool.ID) { wantNames(t, e.dir, 1) }
+	leave(t, d, plain, "Subject: s\r\n\r\n")
+	if err := e.scan(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.one(t)
+	wantNames(t, e.dir, 0)
+}
+
+func TestHostileDropFilesDoNotStopTheOthers(t *testing.T) {
+	d := dropFolder(t)
+	dir, corrupt := filepath.Join(d.Path, "new"), filepath.Join(filepath.Dir(d.Path), "corrupt")
+	secret := filepath.Join(t.TempDir(), "secret")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	must(os.WriteFile(secret, []byte("secret"), 0o600))
+	must(os.Symlink(secret, in("symlink")))
+	must(os.Symlink("/dev/zero", in("symlink-device")))
+	must(os.Link(secret, in("hardlink")))
+	must(unix.Mkfifo(in("fifo"), 0o666))
+	must(os.Mkdir(in("folder"), 0o700))
+	leftAlone := 5
+
+	must(os.WriteFile(in("empty"), nil, 0o600))
+	must(os.WriteFile(in("garbage \x1b[31m\n\xff"), []byte(strings.Repeat("garbage", 1000)), 0o600))
+	must(os.WriteFile(in("sparse"), []byte("SIGNPOST"), 0o600))
+	must(os.Truncate(in("sparse"), 1<<40))
+	torn := leave(t, d, plain, "Subject: torn\r\n\r\n")
+	info, err := os.Stat(in(torn))
+	must(err)
+	must(os.Truncate(in(torn), info.Size()-3))
+	changed := leave(t, d, plain, "Subject: changed\r\n\r\n")
+	f, err := os.OpenFile(in(changed), os.O_WRONLY, 0)
+	must(err)
+	_, err = f.WriteAt([]byte("X"), 70)
+	must(err)
+	must(f.Close())
+	leave(t, d, spool.Told{Rcpts: to("|/bin/sh")}, "Subject: nobody\r\n\r\n")
+	leave(t, d, spool.Told{Rcpts: to("b@x"), Sender: ref("a@x\r\nDATA")}, "Subject: sender\r\n\r\n")
+	leave(t, d, plain, strings.Repeat("X: y\r\n", 1001)+"\r\n")
+	leave(t, d, plain, "Subject: big\r\n\r\n"+strings.Repeat("x", 1<<20))
+	moved := 9
+
+	m := new(memory)
+	i := newIntake(m)
+	i.MaxSize = 1 << 20
+	e, log := once(i, d)
+	for range 3 {
+		leave(t, d, plain, "Subject: good\r\n\r\n")
+		must(e.scan(t.Context()))
+	}
+	if n := len(m.all()); n != 3 {
+		t.Errorf("%d messages, want the 3 good ones", n)
+	}
+	m.mu.Lock()
+	if m.open != 0 {
+		t.Errorf("%d open writers", m.open)
+	}
+	m.mu.Unlock()
+	wantNames(t, dir, leftAlone)
+	wantNames(t, corrupt, moved)
+	if n := strings.Count(log.String(), "left in the drop folder"); n != leftAlone {
+		t.Errorf("%d lines for %d names that were left:\n%s", n, leftAlone, log)
+	}
+	if n := strings.Count(log.String(), "is no message"); n != moved {
+		t.Errorf("%d lines for %d files that were moved:\n%s", n, moved, log)
+	}
+	if n := strings.Count(log.String(), "\n"); n != leftAlone+moved || strings.Contains(log.String(), "\x1b") {
+		t.Errorf("%d lines of log, or control characters in it:\n%q", n, log)
+	}
+	if b, err := os.ReadFile(secret); err != nil || string(b) != "secret" {
+		t.Errorf("the target of a link is %q, %v", b, err)
+	}
+}
+
+// A message with two names may just be on its way from drop/tmp.
+func TestDropFileWithTwoNamesIsTakenOnceItHasOne(t *testing.T) {
+	d := dropFolder(t)
+	m := new(memory)
+	e, _ := once(newIntake(m), d)
+	name := leave(t, d, plain, "Subject: s\r\n\r\n")
+	other := filepath.Join(d.Path, "tmp", "other")
+	if err := os.Link(filepath.Join(e.dir, name), other); err != nil {
+		t.Fatal(err)
+	}
+	e.scan(t.Context())
+	m.wantNothing(t)
+	if !e.again {
+		t.Error("it is not looked at again soon")
+	}
+	os.Remove(other)
+	e.scan(t.Context())
+	m.one(t)
+	wantNames(t, e.dir, 0)
+	if len(e.left) != 0 {
+		t.Errorf("names kept: %v", e.left)
+	}
+}
+
+func TestDropWaitsForTroubleToPass(t *testing.T) {
+	d := dropFolder(t)
+	m := &memory{create: spool.ErrNoSpace}
+	e, log := once(newIntake(m), d)
+	for range 3 {
+		leave(t, d, plain, "Subject: s\r\n\r\n")
+	}
+	for range 3 {
+		if err := e.scan(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantNames(t, e.dir, 3)
+	if n := strings.Count(log.String(), "\n"); n > 3 {
+		t.Errorf("%d lines of log for 3 names:\n%s", n, log)
+	}
+	m.create, m.commit = nil, errors.New("input/output error")
+	e.scan(t.Context())
+	wantNames(t, e.dir, 3)
+	m.commit = nil
+	e.scan(t.Context())
+	wantNames(t, e.dir, 0)
+	if n := len(m.all()); n != 3 {
+		t.Errorf("%d messages, want 3", n)
+	}
+}
+
+// Who left it was told that it is accepted: a loop is bounced, not refused.
+func TestDropLoopIsBounced(t *testing.T) {
+	d := dropFolder(t)
+	m := new(memory)
+	e, _ := once(newIntake(m), d)
+	leave(t, d, plain, strings.Repeat("Received: x\r\n", 51)+"\r\n")
+	e.scan(t.Context())
+	if r := m.one(t).env.Rcpts[0]; r.Last.Status != (spool.Status{Class: 5, Subject: 4, Detail: 6}) || r.Bounced {
+		t.Errorf("recipient %+v", r)
+	}
+}
+
+func TestDropPanicIsPutAside(t *testing.T) {
+	d := dropFolder(t)
+	m := new(memory)
+	m.onCommit = func(spool.ID) { panic("poison") }
+	e, log := once(newIntake(m), d)
+	leave(t, d, plain, "Subject: s\r\n\r\n")
+	if err := e.scan(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.wantNothing(t)
+	wantNames(t, e.dir, 0)
+	wantNames(t, filepath.Join(filepath.Dir(d.Path), "corrupt"), 1)
+	if !strings.Contains(log.String(), "poison") {
+		t.Errorf("log %s", log)
+	}
+}
+
+func TestDropOwnerIsTheSender(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	d := dropFolder(t)
+	m := new(memory)
+	e, _ := once(newIntake(m), d)
+	name := leave(t, d, spool.Told{Rcpts: to("b@x"), Login: "bob"}, "Subject: s\r\n\r\n")
+	if err := os.Chown(filepath.Join(e.dir, name), 1001, -1); err != nil {
+		t.Fatal(err)
+	}
+	e.scan(t.Context())
+	if msg := m.one(t); msg.env.Sender != "ann@"+host || msg.env.Origin.UID != 1001 {
+		t.Errorf("envelope %+v", msg.env)
+	}
+}
+
+func TestTooManyStrangeNamesAreNotAllTold(t *testing.T) {
+	e, log := once(newIntake(new(memory)), dropFolder(t))
+	for n := range maxLeft + 100 {
+		e.leave(strings.Repeat("x", n%200)+"."+time.Duration(n).String(), errors.New("strange"))
+	}
+	if len(e.left) > maxLeft || strings.Count(log.String(), "\n") != maxLeft+1 {
+		t.Errorf("%d names kept, %d lines", len(e.left), strings.Count(log.String(), "\n"))
+	}
+}
+
+// Names that are no messages, made and renamed without end, must not keep the daemon busy nor put off the look at all.
+func TestStrangeNamesAreNoBusyLoop(t *testing.T) {
+	d := dropFolder(t)
+	leave(t, d, plain, "Subject: s\r\n\r\n")
+	synctest.Test(t, func(t *testing.T) {
+		m := new(memory)
+		m.create = errors.New("out of order")
+		e, _ := once(newIntake(m), d)
+		names := make(chan []string)
+		e.names = names
+		e.soon = soon
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- e.run(ctx, rescanTime) }()
+		end := time.After(90 * time.Second)
+		batches := 0
+		for ended := false; !ended; {
+			select {
+			case names <- []string{"gone"}:
+				batches++
+			case <-end:
+				ended = true
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if limit := int(90*time.Second/rest) + 5; batches > limit {
+			t.Errorf("%d batches in 90 s, want at most %d", batches, limit)
+		}
+		if len(e.left) != 1 {
+			t.Error("there was no look at all")
+		}
+	})
+}
+
+func TestLostEventsLeadToALookAtAll(t *testing.T) {
+	d := dropFolder(t)
+	synctest.Test(t, func(t *testing.T) {
+		m := new(memory)
+		e, _ := once(newIntake(m), d)
+		names := make(chan []string)
+		e.names, e.soon = names, soon
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- e.run(ctx, rescanTime) }()
+		leave(t, d, plain, "Subject: s\r\n\r\n")
+		names <- nil
+		time.Sleep(2 * soon)
+		synctest.Wait()
+		m.one(t)
+		leave(t, d, plain, "Subject: s\r\n\r\n")
+		close(names)
+		time.Sleep(blindRescan + rescanTime)
+		synctest.Wait()
+		if n := len(m.all()); n != 2 {
+			t.Errorf("%d messages, want 2", n)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestParseEvents(t *testing.T) {
+	event := func(mask uint32, name string) []byte {
+		padded := append([]byte(name), make([]byte, 16-len(name)%16)...)
+		if name == "" {
+			padded = nil
+		}
+		b := make([]byte, unix.SizeofInotifyEvent, unix.SizeofInotifyEvent+len(padded))
+		b[4], b[5], b[6], b[7] = byte(mask), byte(mask>>8), byte(mask>>16), byte(mask>>24)
+		b[12] = byte(len(padded))
+		return append(b, padded...)
+	}
+	two := append(event(unix.IN_CREATE, "a"), event(unix.IN_MOVED_TO, "b b")...)
+	tests := []struct {
+		name string
+		b    []byte
+		want string // "lost" for nil
+		ok   bool
+	}{
+		{"two names", two, "a,b b", true},
+		{"a folder", append(event(unix.IN_CREATE|unix.IN_ISDIR, "d"), event(unix.IN_CREATE, "a")...), "a", true},
+		{"an overflow", append(two, event(unix.IN_Q_OVERFLOW, "")...), "lost", true},
+		{"the folder is gone", event(unix.IN_IGNORED, ""), "", false},
+		{"cut short", two[:40], "lost", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			list, ok := parseEvents(tt.b)
+			got := strings.Join(list, ",")
+			if list == nil {
+				got = "lost"
+			}
+			if got != tt.want || ok != tt.ok {
+				t.Errorf("%q, %v; want %q, %v", got, ok, tt.want, tt.ok)
+			}
+		})
+	}
+}
