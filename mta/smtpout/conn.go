@@ -106,12 +106,12 @@ func (cn *conn) hear(d time.Duration, what string) (reply, *trouble) {
 	}
 	cn.raw.SetReadDeadline(cn.by(d))
 	r, err := cn.in.next()
-	return cn.heard(r, err, "while waiting for the reply to "+what)
+	return cn.heard(r, err, what)
 }
 
-func (cn *conn) heard(r reply, err error, doing string) (reply, *trouble) {
+func (cn *conn) heard(r reply, err error, what string) (reply, *trouble) {
 	if err != nil {
-		t := lost(err, doing)
+		t := lost(err, "while waiting for the reply to "+what)
 		cn.log.note("%s", t.detail)
 		return reply{}, t
 	}

@@ -40,6 +40,9 @@ func (d *dialogue) note(format string, args ...any) {
 }
 
 func (d *dialogue) add(who string, line []byte) {
+	if d.head == nil {
+		d.head = make([]byte, 0, 512) // as much as most have
+	}
 	to := &d.head
 	if len(d.tail) > 0 || len(d.head)+len(line) > dialogueHalf {
 		to = &d.tail

@@ -293,3 +293,12 @@ func deadDial(f *fake) func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: ctx.Err()}
 	}
 }
+
+// pipeDial connects to a sink over net.Pipe.
+func pipeDial(wg *sync.WaitGroup, rtt time.Duration) func(context.Context, string, string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		wg.Go(func() { sink(theirs, rtt) })
+		return ours, nil
+	}
+}

@@ -338,3 +338,14 @@ func FuzzStuffer(f *testing.F) {
 		}
 	})
 }
+
+func TestServerName(t *testing.T) {
+	for in, want := range map[string]string{
+		"mx.test": "mx.test", "192.0.2.1": "192.0.2.1", "[192.0.2.1]": "[192.0.2.1]", "2001:db8::1": "2001:db8::1",
+		"mx.test\x00": "", "mx/../test": "", "mx test": "", "b\u00fccher.test": "", strings.Repeat("x", 300): "", "": "",
+	} {
+		if got := serverName(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}

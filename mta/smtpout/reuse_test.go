@@ -110,6 +110,16 @@ func TestReuse(t *testing.T) {
 			},
 		},
 		{
+			name:    "silence at the first command is trouble: waiting twice for it would take too long",
+			scripts: []string{greeting() + plainMail + "> MAIL FROM:<ann@here.test>\nhang"},
+			steps: func(t *testing.T, c *Client) {
+				deliver(t, c, hop())
+				if rep := send(t, c, hop()); rep.Blame != Session || len(rep.Left) != 1 {
+					t.Errorf("got %+v", rep)
+				}
+			},
+		},
+		{
 			name:    "421 to a later command is trouble",
 			scripts: []string{greeting() + plainMail + "> MAIL FROM:<ann@here.test>\n< 250 ok\n> RCPT TO:<bob@there.test>\n< 421 bye\nclose"},
 			steps: func(t *testing.T, c *Client) {

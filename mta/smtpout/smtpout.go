@@ -94,7 +94,7 @@ type Blame uint8
 
 // The four that can be to blame, and nobody. (Message is the name of a type.)
 const (
-	None      Blame = iota // all recipients were delivered
+	None      Blame = iota // all recipients were delivered, or it was we who broke it off
 	Recipient              // some were refused; final for this attempt
 	Mesg                   // the host refused the message, not a recipient; final for this attempt
 	Session                // the connection broke or made no sense: try the next hop
