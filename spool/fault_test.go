@@ -282,3 +282,35 @@ func TestNothingIsClaimedOnceAnOutcomeIsInDoubt(t *testing.T) {
 		t.Errorf("Create: %v", err)
 	}
 }
+
+// TestANamelessFileThatGetsNoName is about file systems that make nameless files and then refuse to link them.
+func TestANamelessFileThatGetsNoName(t *testing.T) {
+	for _, size := range []int{10, 1 << 20} {
+		disk := spooltest.NewDisk(spooltest.Strict, "/")
+		d := open(t, root, spool.Options{FS: noLink{disk}})
+		content := strings.Repeat("x", size)
+		c, err := d.Claim(t.Context(), put(t, d, content, envelope("bob@example.org")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := c.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(r); string(b) != content || err != nil {
+			t.Errorf("content of %d octets comes back as %d, %v", size, len(b), err)
+		}
+		r.Close()
+		c.Release()
+		if names, _ := disk.ReadDir(root + "/tmp"); len(names) != 0 {
+			t.Errorf("tmp/ holds %q", names)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+type noLink struct{ spool.FS }
+
+func (noLink) Link(spool.FSFile, string) error { return syscall.EPERM }
