@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -79,15 +80,29 @@ func decode(text string) (map[string]any, error) {
 func syntaxFault(text string, err error) Fault {
 	var pe toml.ParseError
 	if !errors.As(err, &pe) {
-		return Fault{Text: strings.TrimPrefix(err.Error(), "toml: ")}
+		return Fault{Text: printable(strings.TrimPrefix(err.Error(), "toml: "))}
 	}
 	at := min(max(pe.Position.Start, 0), len(text))
-	f := Fault{Text: pe.Message}
+	f := Fault{Text: printable(pe.Message)}
 	f.Line, f.Column = lineAndColumn(text, at)
 	if strings.HasPrefix(pe.Message, "expected") && unquoted(text[strings.LastIndexByte(text[:at], '\n')+1:]) {
 		f.Text += " (text as a value stands in quotes)"
 	}
 	return f
+}
+
+// printable escapes what would break a line or act on a terminal: the parser's messages quote the file as it is.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }
 
 // unquoted reports whether text begins with a line like key = value with a value that lacks its quotes: the commonest

@@ -162,7 +162,7 @@ func (k check) dkim() {
 		if e.Domain == "" {
 			k.Faultf(at.Sub("domain"), "is missing: the domain of From: addresses, such as \"example.org\"")
 		}
-		k.CheckName(at.Sub("domain"), &e.Domain)
+		k.domain(at.Sub("domain"), &e.Domain)
 		k.selector(at.Sub("selector"), &e.Selector)
 		if e.Key == "" {
 			k.Faultf(at.Sub("key"), "is missing: the path of the key file, such as \"dkim/example.org.2026a.pem\"")
@@ -232,7 +232,7 @@ func (k check) localDomains(l *Local) {
 		if l.Domains[i] == "" {
 			k.Faultf(d, "must not be empty")
 		}
-		k.CheckName(d, &l.Domains[i])
+		k.domain(d, &l.Domains[i])
 	}
 }
 

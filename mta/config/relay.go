@@ -86,7 +86,7 @@ func splitRelay(text string) (host string, port uint16, err error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.String(), port, nil
 	}
-	host, err = settings.Name(host)
+	host, err = settings.Name(ascii(host))
 	return host, port, err
 }
 

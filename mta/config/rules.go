@@ -5,10 +5,30 @@ import (
 	"net/netip"
 	"strings"
 
+	"golang.org/x/net/idna"
+
 	"signpost/compat/settings"
 )
 
 // The rules for one value, wherever it stands.
+
+// domain is CheckName for a domain that may also be written in its own script, which hostname and origin may not:
+// sendmail reads those, and has no table of scripts.
+func (k check) domain(at settings.Key, name *string) {
+	*name = ascii(*name)
+	k.CheckName(at, name)
+}
+
+// ascii writes a domain of another script in A-labels (RFC 5891 5, UTS 46). What is none is left for others to refuse.
+func ascii(name string) string {
+	if strings.IndexFunc(name, func(r rune) bool { return r >= 0x80 }) < 0 {
+		return name
+	}
+	if a, err := idna.Lookup.ToASCII(name); err == nil {
+		return a
+	}
+	return name
+}
 
 func (k check) notZero(at settings.Key, d settings.Duration) {
 	if d == 0 {
@@ -69,7 +89,7 @@ func checkAddress(addr string, bareName bool) error {
 		if strings.HasPrefix(domain, "[") && strings.HasSuffix(domain, "]") {
 			return nil
 		}
-		if _, err := settings.Name(domain); err != nil {
+		if _, err := settings.Name(ascii(domain)); err != nil {
 			return fmt.Errorf("the domain of %q %w", addr, err)
 		}
 		return nil
@@ -111,7 +131,7 @@ func pattern(p string, senders bool) (string, error) {
 		return p, nil
 	case senders && strings.Contains(p, "@") && !strings.HasPrefix(p, "@"):
 		local, domain, _ := cutLast(p, "@")
-		return local + "@" + strings.ToLower(domain), checkAddress(p, false)
+		return local + "@" + strings.ToLower(ascii(domain)), checkAddress(p, false)
 	case strings.HasPrefix(p, "@"):
 		return "", fmt.Errorf("a domain stands without \"@\": write %q", p[1:])
 	case strings.Contains(p, "@"):
@@ -121,7 +141,7 @@ func pattern(p string, senders bool) (string, error) {
 	case name == "":
 		return "", fmt.Errorf("must be \"example.com\", \".example.com\" (it and all below) or \"*\", not %q", p)
 	}
-	name, err := settings.Name(name)
+	name, err := settings.Name(ascii(name))
 	if below {
 		name = "." + name
 	}
