@@ -26,7 +26,7 @@ var program = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "deliver")
-	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the helper: %w: %s", err, out)
@@ -279,6 +279,20 @@ func TestRootBelievesOnlyItsOwnConfiguration(t *testing.T) {
 		if err := os.Remove(s.config); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	exe, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(exe, "check").CombinedOutput()
+	if os.Geteuid() == 0 && (err != nil || len(out) > 0) {
+		t.Errorf("as root: %v %s", err, out)
+	}
+	if os.Geteuid() != 0 && (err == nil || !strings.Contains(string(out), "CAP_SETUID")) {
+		t.Errorf("as an ordinary user: %v %s", err, out)
 	}
 }
 

@@ -67,7 +67,7 @@ func (j *job) confine() {
 	if j.Kind == spool.Program || j.Path == os.DevNull {
 		return
 	}
-	time.Now().Local().Zone() // reads the time zone, which is out of reach from here on
+	_, _ = time.Now().Local().Zone() // reads the time zone, which is out of reach from here on
 	dir := filepath.Dir(strings.TrimSuffix(j.Path, "/"))
 	rules := []landlock.Rule{landlock.RWDirs(dir).WithRefer()}
 	if strings.HasSuffix(j.Path, "/") {

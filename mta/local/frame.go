@@ -176,13 +176,13 @@ func (c *contentReader) next() error {
 	if err != nil {
 		return err
 	}
-	switch kind {
-	case frameData:
+	switch {
+	case kind == frameData:
 		c.rest = payload
-	case frameEnd:
+	case kind == frameEnd && len(payload) == 0:
 		c.done = true
 	default:
-		return fmt.Errorf("%w: %q within the content", errProtocol, kind)
+		return fmt.Errorf("%w: %q of %d octets within the content", errProtocol, kind, len(payload))
 	}
 	return nil
 }

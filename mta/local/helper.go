@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -82,7 +83,9 @@ func (h *Helper) serve(ctx context.Context, conn *net.UnixConn) {
 	}
 	conn.SetDeadline(time.Now().Add(requestWait))
 	var req request
-	if err := readJSON(conn, frameRequest, &req); err != nil {
+	if err := readJSON(conn, frameRequest, &req); err == io.EOF {
+		return // somebody looked whether we are there
+	} else if err != nil {
 		h.Log.Warn("bad request", "err", err)
 		return
 	}

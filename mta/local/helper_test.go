@@ -28,7 +28,7 @@ var childProgram = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "child")
-	cmd := exec.Command("go", "build", "-o", path, "./testdata/child")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./testdata/child")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the child: %w: %s", err, out)

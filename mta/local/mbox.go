@@ -74,7 +74,7 @@ func (j *job) mbox(ctx context.Context, content io.Reader) error {
 }
 
 // dotlock makes the lock file at path, and gives the function that removes it. A folder in which none may be made
-// leaves the lock of fcntl alone.
+// leaves the lock of fcntl alone; that one also parts two who both find a stale dotlock and remove it.
 func dotlock(ctx context.Context, path string) (unlock func(), err error) {
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)

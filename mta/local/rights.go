@@ -23,8 +23,17 @@ func allThreads(what string, trap, a1, a2, a3 uintptr) error {
 	return nil
 }
 
-// CheckRights reports why this program could not give up its rights as a delivery needs. It gives them up.
-func CheckRights() error { return restrict() }
+// CheckRights says why a helper that is this program could not do its work: become other accounts, and give up what
+// rights are left. It gives up those that Serve does, for good.
+func CheckRights() error {
+	if err := restrict(); err != nil {
+		return err
+	}
+	if !canBecome() {
+		return errors.New("no right to become other accounts: CAP_SETUID and CAP_SETGID are missing")
+	}
+	return nil
+}
 
 // restrict keeps this process and all that it will execute from gaining rights: no_new_privs is set, the ambient and
 // inheritable sets are empty. Ambient capabilities outlive a change from one ordinary uid to another and an exec; a

@@ -123,7 +123,6 @@ func TestGetent(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
 			dir := t.TempDir()
 			script := write(t, filepath.Join(dir, "getent"), "#!/bin/sh\n"+tt.script+"\n", 0o755)
 			p := Passwd{Path: filepath.Join(dir, "none"), Getent: script}
