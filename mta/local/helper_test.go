@@ -27,6 +27,7 @@ var childProgram = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	builtIn = dir
 	path := filepath.Join(dir, "child")
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./testdata/child")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -36,10 +37,13 @@ var childProgram = sync.OnceValues(func() (string, error) {
 	return path, errors.Join(os.Chmod(dir, 0o755), os.Chmod(path, 0o755))
 })
 
+// builtIn is where the program has been built, for TestMain to remove; empty where no test needed it.
+var builtIn string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := childProgram(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if builtIn != "" {
+		os.RemoveAll(builtIn)
 	}
 	os.Exit(code)
 }
