@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -40,6 +41,7 @@ type Daemon struct {
 	opt     Options
 	helper  *local.Started // nil: systemd's, or none
 	deliver string         // the helper's socket; empty: deliveries are made with the daemon's own rights
+	lock    io.Closer      // of the spool, until it is open
 	dir     *spool.Dir
 	journal *history.Journal // nil: nothing is remembered
 	notes   *notes
@@ -60,6 +62,8 @@ type Options struct {
 	Reload func() (config.Config, error) // reads the configuration anew; nil: it cannot be reloaded
 	Config string                        // path of the configuration file; empty: the default one
 	Helper string                        // path of the delivery helper's program; empty: where it is installed
+	// Confine takes rights from the whole process that it does not need any more. It cannot be undone.
+	Confine bool
 }
 
 // Start prepares a daemon. After an error nothing is left running.
@@ -77,7 +81,7 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Daemon, err 
 	if err := d.settle(ctx); err != nil {
 		return nil, err
 	}
-	if d.dir, err = openSpool(cfg, d.log); err != nil {
+	if d.dir, err = d.openSpool(); err != nil {
 		return nil, err
 	}
 	if d.journal, err = openJournal(cfg); err != nil {
@@ -95,25 +99,34 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Daemon, err 
 	if d.admin, err = listen(handed["control"], cfg.Spool.Control(), 0o660); err != nil {
 		return nil, err
 	}
+	d.confine()
 	return d, nil
 }
 
-func openSpool(cfg config.Config, log *slog.Logger) (*spool.Dir, error) {
-	free := int64(cfg.Spool.MinFree)
+// lockSpool makes sure that no other daemon works here, before anything is touched that such a one might use.
+func (d *Daemon) lockSpool() error {
+	var err error
+	if d.lock, err = spool.Lock(d.cfg.Spool.Path); errors.Is(err, spool.ErrLocked) {
+		return fmt.Errorf("%w\nhint: is a daemon running? `signpost queue` asks it", err)
+	}
+	return err
+}
+
+func (d *Daemon) openSpool() (*spool.Dir, error) {
+	free := int64(d.cfg.Spool.MinFree)
 	if free == 0 {
 		free = -1
 	}
-	dir, err := spool.Open(cfg.Spool.Path, spool.Options{
+	lock := d.lock
+	d.lock = nil // Open takes it over, also when it fails
+	return spool.Open(d.cfg.Spool.Path, spool.Options{
+		Locked:  lock,
 		MinFree: free,
-		Warn:    func(err error) { log.Warn("spool", "err", err) },
+		Warn:    func(err error) { d.log.Warn("spool", "err", err) },
 		Corrupt: func(id spool.ID, path string, err error) {
-			log.Error("a message file is damaged and was set aside", "id", id, "path", path, "err", err)
+			d.log.Error("a message file is damaged and was set aside", "id", id, "path", path, "err", err)
 		},
 	})
-	if errors.Is(err, spool.ErrLocked) {
-		return nil, fmt.Errorf("%w\nhint: is a daemon running? `signpost queue` asks it", err)
-	}
-	return dir, err
 }
 
 func historyDir(cfg config.Config) string { return filepath.Join(cfg.Spool.Path, "history") }
@@ -215,6 +228,9 @@ func (d *Daemon) close() {
 	if d.journal != nil {
 		d.journal.Close()
 	}
+	if d.lock != nil {
+		d.lock.Close()
+	}
 	if d.dir != nil {
 		if err := d.dir.Close(); err != nil {
 			d.log.Error("closing the spool", "err", err)
@@ -260,7 +276,7 @@ func RunOnce(ctx context.Context, cfg config.Config, opt Options) error {
 		return err
 	}
 	var err error
-	if d.dir, err = openSpool(cfg, d.log); err != nil {
+	if d.dir, err = d.openSpool(); err != nil {
 		return err
 	}
 	if d.journal, err = openJournal(cfg); err != nil {

@@ -20,15 +20,18 @@ import (
 // installedHelper is where packages put cmd/deliver.
 const installedHelper = "/usr/lib/signpost/deliver"
 
-// settle finds or starts the delivery helper and becomes the account of the daemon. Only root can become another
-// account; anybody else stays who it is.
+// settle locks the spool, finds or starts the delivery helper and becomes the account of the daemon. Only root can
+// become another account; anybody else stays who it is.
 func (d *Daemon) settle(ctx context.Context) error {
 	socket := filepath.Join(filepath.Dir(d.cfg.Spool.Socket), "deliver.sock")
 	if os.Geteuid() != 0 {
+		if err := os.MkdirAll(d.cfg.Spool.Path, 0o711); err != nil {
+			return fmt.Errorf("making the spool: %w", err)
+		}
 		if answers(socket) {
 			d.deliver = socket
 		}
-		return nil
+		return d.lockSpool()
 	}
 	who, err := local.Passwd{}.LookupName(ctx, d.cfg.User)
 	if err != nil {
@@ -39,6 +42,9 @@ func (d *Daemon) settle(ctx context.Context) error {
 		if err := giveFolder(dir, who); err != nil {
 			return err
 		}
+	}
+	if err := d.lockSpool(); err != nil {
+		return err
 	}
 	if err := d.startHelper(ctx, socket, who); err != nil {
 		return err

@@ -41,9 +41,12 @@ var ErrUnsafe = errors.New("the disk did not confirm that an outcome was recorde
 
 // Options are the choices of Open. The zero value is useful.
 type Options struct {
-	FS      FS               // nil: that of the host
-	Now     func() time.Time // nil: time.Now
-	MinFree int64            // free octets below which nothing is accepted; 0: 64 MiB, negative: no limit
+	FS  FS               // nil: that of the host
+	Now func() time.Time // nil: time.Now
+	// Locked is what Lock gave for this spool, to a process that has other things to do under the lock before it can
+	// open the spool. Open takes it over. nil: Open locks.
+	Locked  io.Closer
+	MinFree int64 // free octets below which nothing is accepted; 0: 64 MiB, negative: no limit
 	// Warn is told what a person should know and no caller learns: a spool that does not survive a power cut, names
 	// that do not belong here, a removal that did not reach the disk. nil: nobody. It may be called from several
 	// goroutines.
@@ -87,6 +90,9 @@ type Dir struct {
 
 var _ Store = (*Dir)(nil)
 
+// Lock takes the lock of the spool at path, which must exist, for this process. ErrLocked: another has it.
+func Lock(path string) (io.Closer, error) { return osFS{}.Lock(path) }
+
 // Open opens the spool at path for the one process that works on it, and makes what is missing of it. Another such
 // process is ErrLocked.
 func Open(path string, opt Options) (*Dir, error) {
@@ -97,6 +103,7 @@ func Open(path string, opt Options) (*Dir, error) {
 		minFree:  opt.MinFree,
 		warn:     opt.Warn,
 		corrupt:  opt.Corrupt,
+		lock:     opt.Locked,
 		claimed:  make(map[ID]struct{}),
 		verified: make(map[ID]struct{}),
 		strange:  make(map[string]struct{}),
@@ -135,13 +142,13 @@ func (d *Dir) in(parts ...string) string {
 
 func (d *Dir) open() error {
 	top, err := d.folder("", modeTop)
-	if err != nil {
-		return err
+	if err == nil && d.lock == nil {
+		d.lock, err = d.fs.Lock(d.path)
 	}
-	if d.lock, err = d.fs.Lock(d.path); err != nil {
-		return err
+	if err == nil {
+		err = d.layout(top.Dev)
 	}
-	if err = d.layout(top.Dev); err == nil {
+	if err == nil {
 		err = d.probe()
 	}
 	if err == nil {
@@ -149,7 +156,7 @@ func (d *Dir) open() error {
 		// existence from now on (ErrExists) must not be younger on the disk than they are.
 		err = d.commits.sync()
 	}
-	if err != nil {
+	if err != nil && d.lock != nil {
 		d.lock.Close()
 	}
 	return err

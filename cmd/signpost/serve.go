@@ -27,7 +27,7 @@ deliveries in flight and stop; a second one stops at once.`,
 				return err
 			}
 			log := mta.NewLogger(cmd.ErrOrStderr(), cfg.Log)
-			d, err := mta.Start(cmd.Context(), cfg, mta.Options{Log: log, Reload: g.load, Config: g.config})
+			d, err := mta.Start(cmd.Context(), cfg, mta.Options{Log: log, Reload: g.load, Config: g.config, Confine: true})
 			if err != nil {
 				return err
 			}
