@@ -260,7 +260,10 @@ func (p *play) remove(c spool.Claim) {
 }
 
 // pass lets time go by, in which removals are synced.
-func pass() { <-time.After(time.Second) }
+func pass() {
+	<-time.After(time.Second)
+	synctest.Wait()
+}
 
 func noticeID(parent spool.ID) spool.ID {
 	return spool.DerivedID(parent.Time(), "bounce", string(parent))
@@ -384,7 +387,7 @@ func (p *play) take(want error) spool.Drop {
 func actRandom(p *play) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var waiting []spool.ID
-	steps := 25 // some 50,000 states
+	steps := 20 // some 30,000 states
 	if testing.Short() {
 		steps = 10
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -374,10 +375,10 @@ func TestRemovalsShareASync(t *testing.T) {
 		for range 20 {
 			ids = append(ids, put(t, d, "content", envelope("bob@example.org")))
 		}
-		syncs := 0
+		var syncs atomic.Int32
 		disk.After = func(op string) {
 			if strings.HasPrefix(op, "syncdir") {
-				syncs++
+				syncs.Add(1)
 			}
 		}
 		for _, id := range ids {
@@ -389,15 +390,16 @@ func TestRemovalsShareASync(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if syncs != 0 {
-			t.Errorf("%d syncs at once", syncs)
+		if n := syncs.Load(); n != 0 {
+			t.Errorf("%d syncs at once", n)
 		}
 		<-time.After(50 * time.Millisecond)
-		if syncs != 1 {
-			t.Errorf("%d syncs after 50 ms, want 1", syncs)
+		synctest.Wait()
+		if n := syncs.Load(); n != 1 {
+			t.Errorf("%d syncs after 50 ms, want 1", n)
 		}
-		if err := d.Close(); err != nil || syncs != 1 {
-			t.Errorf("%d syncs after Close, %v", syncs, err)
+		if err := d.Close(); err != nil || syncs.Load() != 1 {
+			t.Errorf("%d syncs after Close, %v", syncs.Load(), err)
 		}
 	})
 }
