@@ -347,6 +347,33 @@ func TestMemoryOfHeadersAndRecipientsIsBounded(t *testing.T) {
 	}
 }
 
+func TestAnnouncedRecipientsAreBounded(t *testing.T) {
+	r := serveUnix(t, new(memory), func(s *Server, _ *Intake) { s.Drain = time.Millisecond })
+	refused := make(chan spool.FrameType)
+	for range memoryUID/(8<<20) + 1 { // one more than there is room for; which of them gets none is open
+		c := r.dial(t)
+		c.begin()
+		c.Write([]byte{0, 0x40, 0, 0, byte(spool.FrameTold)}) // 4 MiB
+		go func() {
+			typ, _ := c.next()
+			refused <- typ
+		}()
+	}
+	if typ := <-refused; typ != spool.FrameErr {
+		t.Errorf("frame of type %d, want ERR", typ)
+	}
+	if _, err := handIn(t, r.submit, spool.Told{Rcpts: to("bob")}, "Subject: s\r\n\r\n"); err != nil {
+		t.Error(err)
+	}
+	if n := len(r.m.all()); n != 1 {
+		t.Errorf("%d messages in the store: usual ones need none of that memory", n)
+	}
+	go r.stop()
+	for range memoryUID / (8 << 20) {
+		<-refused
+	}
+}
+
 func TestContentOnItsWayIsBounded(t *testing.T) {
 	r := serveUnix(t, new(memory), func(s *Server, _ *Intake) { s.ContentUID = 4 << 20 })
 	if _, err := handIn(t, r.submit, spool.Told{Rcpts: to("bob")}, strings.Repeat("x", 5<<20)); err != nil || r.dropped(t) != 1 {
