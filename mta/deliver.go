@@ -58,26 +58,47 @@ func domainOf(addr string) string {
 	return domain
 }
 
-// Expand is as queue.Deliverer says.
-func (d *deliverer) Expand(ctx context.Context, c spool.Claim) ([]spool.Recipient, error) {
-	var out []spool.Recipient
+// Expand is as queue.Deliverer says. Recipients keep their index: the first target takes the place of the name, the
+// others go to the end. What cannot be expanded now stays as it is, and Deliver says why; the others need not wait.
+func (d *deliverer) Expand(ctx context.Context, c spool.Claim) []spool.Recipient {
+	out := c.Envelope().Rcpts
 	seen := make(map[string]bool)
-	for _, r := range c.Envelope().Rcpts {
-		targets := []spool.Recipient{r}
-		if r.Kind == spool.Address && !r.Settled() && d.isLocal(r.Addr) {
-			var err error
-			if targets, err = d.local.Expand(ctx, r); err != nil {
-				return nil, err
-			}
-		}
-		for _, t := range targets {
-			if k := identity(t); !seen[k] {
-				seen[k] = true
-				out = append(out, t)
-			}
+	var names []int
+	for i, r := range out {
+		if d.isName(r) {
+			names = append(names, i)
+		} else {
+			seen[identity(r)] = true
 		}
 	}
-	return out, nil
+	for _, i := range names {
+		targets, err := d.local.Expand(ctx, out[i])
+		if err != nil {
+			continue
+		}
+		placed := false
+		for _, t := range targets {
+			k := identity(t)
+			switch {
+			case seen[k]:
+			case !placed:
+				out[i], placed = t, true
+			default:
+				out = append(out, t)
+			}
+			seen[k] = true
+		}
+		if !placed {
+			out[i].Last = spool.Result{Status: spool.Status{Class: 2}, Detail: "it leads to recipients that the message has anyway", At: d.now()}
+		}
+	}
+	return out
+}
+
+// isName reports whether r stands for others that are not known yet. An address of ours that comes out of Expand as an
+// address is settled: there is no such user.
+func (d *deliverer) isName(r spool.Recipient) bool {
+	return r.Kind == spool.Address && !r.Settled() && d.isLocal(r.Addr)
 }
 
 // identity tells whether two recipients are the same.
@@ -91,7 +112,7 @@ func identity(r spool.Recipient) string {
 
 // Deliver is as queue.Deliverer says.
 func (d *deliverer) Deliver(ctx context.Context, c spool.Claim, rcpts []spool.Recipient) queue.Report {
-	if rcpts[0].Kind != spool.Address {
+	if rcpts[0].Kind != spool.Address || d.isName(rcpts[0]) {
 		return d.deliverLocal(ctx, c, rcpts)
 	}
 	// owner- lists give recipients a reverse-path of their own: a transaction each.
@@ -137,6 +158,13 @@ func (d *deliverer) deliverLocal(ctx context.Context, c spool.Claim, rcpts []spo
 }
 
 func (d *deliverer) deliverOne(ctx context.Context, c spool.Claim, r spool.Recipient) spool.Result {
+	if d.isName(r) {
+		_, err := d.local.Expand(ctx, r)
+		if err == nil {
+			err = errors.New("the trouble with its aliases has just gone")
+		}
+		return spool.ResultOf(err, d.now())
+	}
 	content, err := c.Open()
 	if err != nil {
 		return spool.ResultOf(fmt.Errorf("reading the message: %w", err), d.now())
@@ -167,6 +195,9 @@ func (d *deliverer) deliverRemote(ctx context.Context, c spool.Claim, sender str
 	for i := range left {
 		left[i] = i
 	}
+	for i := range rep.Results { // route never gives no hops; nothing bounces if it does
+		rep.Results[i] = spool.Result{Status: spool.Status{Class: 4, Subject: 4, Detail: 4}, Detail: "no host to try", At: d.now()}
+	}
 	for _, hop := range way.Hops {
 		some := make([]spool.Recipient, len(left))
 		for i, n := range left {
@@ -179,7 +210,7 @@ func (d *deliverer) deliverRemote(ctx context.Context, c spool.Claim, sender str
 		rep.Connect += sent.Connect
 		rep.Transmit += sent.Transmit
 		rep.Story = append(rep.Story, sent.Dialogue...)
-		rep.Dead = len(sent.Left) == len(rcpts)
+		rep.Dead = sent.Blame == smtpout.Host && len(sent.Left) == len(rcpts)
 		left = pick(left, sent.Left)
 		if len(left) == 0 || ctx.Err() != nil {
 			break
@@ -273,7 +304,7 @@ func (d *deliverer) notice(ctx context.Context, c spool.Claim, kind bounce.Kind,
 	via := map[bounce.Kind]string{bounce.Failure: viaBounce, bounce.Double: viaDouble, bounce.Delay: viaDelay}[kind]
 	parts := []string{via, string(c.ID()), to}
 	for _, i := range idx {
-		parts = append(parts, strconv.Itoa(i))
+		parts = append(parts, strconv.Itoa(i), identity(env.Rcpts[i]))
 	}
 	id := spool.DerivedID(c.ID().Time(), parts...)
 	w, err := d.store.Create(ctx, id)

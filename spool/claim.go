@@ -160,12 +160,6 @@ func (c *dirClaim) Record(results []RcptResult, next time.Time) error {
 }
 
 func (c *dirClaim) Expand(rcpts []Recipient) error {
-	c.mu.Lock()
-	started := c.env.Started
-	c.mu.Unlock()
-	if started {
-		return c.wrap("expanding", errors.New("it has been expanded"))
-	}
 	if len(rcpts) > MaxRcpts {
 		return c.wrap("expanding", fmt.Errorf("%d recipients: %w", len(rcpts), ErrTooBig))
 	}

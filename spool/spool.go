@@ -168,7 +168,8 @@ type Claim interface {
 	// result is final; a result that only defers may be lost in a crash. A zero next leaves the time and the
 	// count of tries as they are: further results of the same try follow.
 	Record(results []RcptResult, next time.Time) error
-	// Expand replaces the recipients, once, durably. Results so far belong to the new recipients as given.
+	// Expand replaces the recipients, durably. Results so far belong to the new recipients as given. A recipient
+	// that is settled or bounced must keep its index, by which notices name it.
 	Expand(rcpts []Recipient) error
 	// Bounced notes, durably, that the failures of these recipients have been reported.
 	Bounced(rcpts []int) error

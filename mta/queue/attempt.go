@@ -106,21 +106,16 @@ func (t *try) run(ctx context.Context) fate {
 		return t.unreported(err)
 	}
 	if err := t.expand(ctx); err != nil {
-		return t.expandFailed(ctx, err)
+		t.opt.Log.Error("what aliases stand for cannot be recorded", "id", t.it.id, "err", err)
+		return fate{next: t.opt.Now().Add(time.Minute)}
 	}
 	waiting := t.groups(ctx)
 	return t.finish(ctx, waiting)
 }
 
-// expand replaces aliases once, durably, before anything is sent. What does not change need not be written.
+// expand replaces aliases, durably, before anything is sent. What does not change need not be written.
 func (t *try) expand(ctx context.Context) error {
-	if t.env.Started {
-		return nil
-	}
-	rcpts, err := t.d.Expand(ctx, t.c)
-	if err != nil {
-		return err
-	}
+	rcpts := t.d.Expand(ctx, t.c)
 	if slices.EqualFunc(rcpts, t.env.Rcpts, sameRcpt) {
 		return nil
 	}
@@ -135,21 +130,6 @@ func sameRcpt(a, b spool.Recipient) bool {
 	same := (a.Sender == nil) == (b.Sender == nil) && (a.Sender == nil || *a.Sender == *b.Sender)
 	a.Sender, b.Sender = nil, nil
 	return same && a == b
-}
-
-// expandFailed defers every recipient that is left.
-func (t *try) expandFailed(ctx context.Context, err error) fate {
-	res := spool.ResultOf(err, t.opt.Now())
-	if res.Status.Class != 4 {
-		res.Status = spool.Status{Class: 4, Subject: 3, Detail: 0}
-	}
-	idx := t.pending()
-	rep := Report{Results: make([]spool.Result, len(idx))}
-	for i := range rep.Results {
-		rep.Results[i] = res
-	}
-	t.settle(ctx, idx, rep, t.opt.Now(), false)
-	return t.finish(ctx, nil)
 }
 
 // pending lists the recipients that are not settled.

@@ -27,8 +27,9 @@ import (
 type Deliverer interface {
 	// Key names the destination of a recipient: equal keys share a transaction and a limit. No I/O.
 	Key(sender string, r spool.Recipient) string
-	// Expand replaces aliases and users by what they stand for. An error defers the whole message.
-	Expand(ctx context.Context, c spool.Claim) ([]spool.Recipient, error)
+	// Expand replaces aliases and users by what they stand for. It is asked at each try; recipients that are settled
+	// keep their index.
+	Expand(ctx context.Context, c spool.Claim) []spool.Recipient
 	// Deliver tries recipients of one key.
 	Deliver(ctx context.Context, c spool.Claim, rcpts []spool.Recipient) Report
 	// Bounce tells the sender, durably, that these recipients (indices of the envelope) failed. Called again for

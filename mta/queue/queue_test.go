@@ -197,16 +197,16 @@ func domain(addr string) string { return addr[strings.LastIndexByte(addr, '@')+1
 
 func (s *script) Key(_ string, r spool.Recipient) string { return domain(r.Addr) }
 
-func (s *script) Expand(_ context.Context, c spool.Claim) ([]spool.Recipient, error) {
+func (s *script) Expand(_ context.Context, c spool.Claim) []spool.Recipient {
 	rcpts := c.Envelope().Rcpts
-	if s.expand == nil {
-		return rcpts, nil
+	if s.expand == nil || c.Envelope().Started {
+		return rcpts
 	}
 	var out []spool.Recipient
 	for _, r := range rcpts {
 		out = append(out, s.expand(r)...)
 	}
-	return out, nil
+	return out
 }
 
 func (s *script) Deliver(ctx context.Context, _ spool.Claim, rcpts []spool.Recipient) Report {

@@ -398,10 +398,8 @@ func (s *suite) expand() {
 	id := s.put("", "\r\n", to("list"))
 	c := s.claim(id)
 	rcpts := full().Rcpts
-	s.must(c.Expand(rcpts))
-	if err := c.Expand(rcpts); err == nil {
-		s.Error("second Expand: no error")
-	}
+	s.must(c.Expand(rcpts[:1]))
+	s.must(c.Expand(rcpts)) // a name that could not be expanded at first
 	s.must(c.Record([]spool.RcptResult{result(2, deferred, moment)}, moment))
 	s.must(c.Release())
 	s.reopen()
