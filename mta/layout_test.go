@@ -22,7 +22,7 @@ var layout = []struct {
 
 	{"compat/header", "", ""},
 	{"compat/aliases", "", ""},
-	{"compat/settings", "", "github.com/BurntSushi/toml"},
+	{"compat/settings", "", "github.com/BurntSushi/toml golang.org/x/sys"},
 	{"compat", "compat/header compat/aliases compat/settings spool", "golang.org/x/sys"},
 
 	{"mta/config", "compat/settings", "github.com/BurntSushi/toml golang.org/x/net"},

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -143,6 +144,14 @@ func openJournal(cfg config.Config) (*history.Journal, error) {
 	return history.Open(dir, cfg.Log.History.Std()), nil
 }
 
+// listen takes the socket that the service manager handed over, or makes it.
+func listen(handed []net.Listener, path string, mode fs.FileMode) (net.Listener, error) {
+	if len(handed) > 0 {
+		return handed[0], nil
+	}
+	return intake.Listen(path, mode)
+}
+
 // Run serves until ctx ends or a part fails, and returns when all parts have ended. The daemon cannot be used again.
 func (d *Daemon) Run(ctx context.Context) error {
 	defer d.close()
@@ -158,6 +167,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	run("submission", func(ctx context.Context) error { return d.server().Serve(ctx, d.submit) })
 	run("drop folder", d.emptyDrop)
+	run("drop folder", d.sweepDrop)
 	run("control socket", func(ctx context.Context) error { return control.Serve(ctx, d.admin, d.admins()) })
 	run("scheduler", d.queue.Run)
 	if d.helper != nil {
@@ -198,6 +208,22 @@ func (d *Daemon) emptyDrop(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sweepDrop removes what callers that died left half-written in drop/.
+func (d *Daemon) sweepDrop(ctx context.Context) error {
+	every := time.NewTicker(time.Hour)
+	defer every.Stop()
+	for {
+		if err := (spool.Drop{Path: d.cfg.Spool.Drop()}).Sweep(time.Now()); err != nil {
+			d.log.Warn("drop folder", "err", err)
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // watchHelper ends the daemon when its helper has ended: what starts the daemon again starts both.

@@ -368,7 +368,7 @@ func (d *Dir) curPath(id ID) string { return d.in(curDir, bucket(id), string(id)
 // bucket is the folder in cur/ for a message.
 func bucket(id ID) string {
 	const hex = "0123456789abcdef"
-	n := byte(crc32.Checksum([]byte(id), castagnoli))
+	n := byte(crc32.Checksum([]byte(id), castagnoli()))
 	return string([]byte{hex[n>>4], hex[n&15]})
 }
 
