@@ -1,3 +1,5 @@
+//go:build e2e
+
 // Package inside is what the end-to-end tests stand on: a test says in which root file system it wants to be, and its
 // function then runs there, as plain Go code, with the installed package around it.
 //
