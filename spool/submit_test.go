@@ -84,10 +84,11 @@ func daemon(t *testing.T, path string, scripts ...func(*side)) {
 	}
 	// The path may be longer than an address.
 	t.Chdir(filepath.Dir(path))
-	l, err := net.Listen("unix", filepath.Base(path))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Base(path), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.SetUnlinkOnClose(false) // the name is relative: it would be the next daemon's
 	dir.Close()
 	var wg sync.WaitGroup
 	wg.Go(func() {
