@@ -140,8 +140,15 @@ func furnish(at string) error {
 			return fmt.Errorf("mounting /%s: %w", m.at, err)
 		}
 	}
-	for _, d := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
-		if err := bind("/dev/"+d, in("dev/"+d)); err != nil {
+	// Devices of its own: a service manager inside changes their modes, which must not reach those of the machine.
+	for name, no := range map[string][2]uint32{
+		"null": {1, 3}, "zero": {1, 5}, "full": {1, 7}, "random": {1, 8}, "urandom": {1, 9}, "tty": {5, 0},
+	} {
+		path := in("dev/" + name)
+		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(no[0], no[1]))); err != nil {
+			return fmt.Errorf("making /dev/%s: %w", name, err)
+		}
+		if err := os.Chmod(path, 0o666); err != nil { // whatever the umask is
 			return err
 		}
 	}
