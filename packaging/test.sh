@@ -26,7 +26,7 @@ esac
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 roots=${SIGNPOST_ROOTS:-/var/tmp/signpost-roots}
 tools='debootstrap gcc libc6-dev mandoc util-linux'
-callers='bsd-mailx cron git mutt opendkim-tools php-cli python3 python3-dkim python3-flufl.bounce s-nail swaks systemd'
+callers='bsd-mailx cron git git-email libmailtools-perl mutt opendkim-tools php-cli python3 python3-dkim python3-flufl.bounce s-nail swaks systemd'
 
 passed= failed= omitted=
 began=$(date +%s)
