@@ -53,6 +53,7 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		now:        time.Now,
 		log:        d.log,
 		accepted:   d.notes.accepted,
+		note:       d.notes.event,
 	}
 	p.intake = &intake.Intake{
 		Store:    d.dir,

@@ -32,6 +32,7 @@ type deliverer struct {
 	now        func() time.Time
 	log        *slog.Logger
 	accepted   func(intake.Accepted)
+	note       func(queue.Event)
 }
 
 var _ queue.Deliverer = (*deliverer)(nil)
@@ -116,7 +117,7 @@ func (d *deliverer) Deliver(ctx context.Context, c spool.Claim, rcpts []spool.Re
 		return d.deliverLocal(ctx, c, rcpts)
 	}
 	// owner- lists give recipients a reverse-path of their own: a transaction each.
-	rep := queue.Report{Results: make([]spool.Result, len(rcpts))}
+	rep := queue.Report{Results: make([]spool.Result, len(rcpts)), Dead: true}
 	for sender, idx := range bySender(c.Envelope().Sender, rcpts) {
 		part := make([]spool.Recipient, len(idx))
 		for i, n := range idx {
@@ -126,7 +127,7 @@ func (d *deliverer) Deliver(ctx context.Context, c spool.Claim, rcpts []spool.Re
 		for i, n := range idx {
 			rep.Results[n] = one.Results[i]
 		}
-		rep.Dead = one.Dead
+		rep.Dead = rep.Dead && one.Dead
 		rep.Connect += one.Connect
 		rep.Transmit += one.Transmit
 		rep.Story = append(rep.Story, one.Story...)
@@ -297,11 +298,20 @@ const (
 	viaDelay  = "delay"
 )
 
-// notice composes a notification and commits it under an id that belongs to this message, kind and set of
-// recipients: made again after a crash, it is there already.
+// notice sends a notification, and has that noted.
 func (d *deliverer) notice(ctx context.Context, c spool.Claim, kind bounce.Kind, to string, idx []int, until time.Time) error {
-	env := c.Envelope()
 	via := map[bounce.Kind]string{bounce.Failure: viaBounce, bounce.Double: viaDouble, bounce.Delay: viaDelay}[kind]
+	if err := d.compose(ctx, c, kind, via, to, idx, until); err != nil {
+		return err
+	}
+	d.note(queue.Event{ID: c.ID(), Envelope: c.Envelope(), Size: c.Size(), What: via})
+	return nil
+}
+
+// compose writes a notification and commits it under an id that belongs to this message, kind and set of recipients:
+// made again after a crash, it is there already.
+func (d *deliverer) compose(ctx context.Context, c spool.Claim, kind bounce.Kind, via, to string, idx []int, until time.Time) error {
+	env := c.Envelope()
 	parts := []string{via, string(c.ID()), to}
 	for _, i := range idx {
 		parts = append(parts, strconv.Itoa(i), identity(env.Rcpts[i]))

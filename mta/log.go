@@ -62,13 +62,19 @@ func (n *notes) accepted(a intake.Accepted) {
 	n.remember(r)
 }
 
-// event notes what the scheduler did.
+// event notes what the scheduler did. The last line of a message says that it is done, or removed.
 func (n *notes) event(e queue.Event) {
 	for _, to := range e.Rcpts {
 		n.attempt(e, to)
 	}
-	if len(e.Rcpts) == 0 {
-		n.log.Info(e.What, "id", e.ID, "from", e.Envelope.Sender, "status", statusOf(e.What))
+	switch {
+	case e.What == "attempt":
+	case e.What == "held" || e.What == "removed":
+		n.log.Info(e.What, "id", e.ID, "from", e.Envelope.Sender, "status", e.What)
+	case e.What == "done":
+		n.done(e)
+	default:
+		n.log.Info(e.What, "id", e.ID, "from", e.Envelope.Sender)
 	}
 	r := history.Record{Time: n.now(), ID: e.ID, What: e.What, From: e.Envelope.Sender, Size: e.Size,
 		Story: e.Report.Story, Gone: e.Gone}
@@ -79,15 +85,14 @@ func (n *notes) event(e queue.Event) {
 		r.Next = &e.Next
 	}
 	n.remember(r)
+	if e.What == "attempt" && e.Gone {
+		n.done(e)
+	}
 }
 
-// statusOf is the status word of an event that is no attempt.
-func statusOf(what string) string {
-	switch what {
-	case "held", "removed":
-		return what
-	}
-	return "queued"
+// done is the last line of a message.
+func (n *notes) done(e queue.Event) {
+	n.log.Info("done", "id", e.ID, "from", e.Envelope.Sender, "delay", seconds(n.now().Sub(e.Envelope.Arrived)))
 }
 
 // attempt logs one recipient's result.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,12 +111,27 @@ func (s *story) print(w io.Writer) {
 		case "attempt":
 			s.printAttempt(w, at, r)
 		default:
-			fmt.Fprintf(w, "  %s  %s\n", at, printable(r.What))
+			fmt.Fprintf(w, "  %s  %s\n", at, happened(r.What))
 		}
 		for _, n := range r.Notes {
 			fmt.Fprintf(w, "      %s\n", printable(n))
 		}
 	}
+}
+
+// happened puts what is no attempt into words.
+func happened(what string) string {
+	words := map[string]string{
+		"bounce":        "the sender was told of the failure by a bounce",
+		"double-bounce": "the postmaster was told of the failure",
+		"delay":         "the sender was told of the delay",
+		"held":          "put on hold by an administrator",
+		"released":      "released by an administrator",
+		"removed":       "removed by an administrator",
+		"damaged":       "found damaged, and set aside",
+		"done":          "left the queue",
+	}
+	return cmp.Or(words[what], printable(what))
 }
 
 func (s *story) printAttempt(w io.Writer, at string, r history.Record) {
@@ -199,16 +215,14 @@ func (s *story) conclude(ctx context.Context, w io.Writer, a control.Admin, now 
 // ending says what became of a message that has left the queue: each recipient's last outcome counts.
 func (s *story) ending() string {
 	last := make(map[string]history.Rcpt)
-	bounced, removed, damaged := false, false, false
+	did := make(map[string]bool)
 	for _, r := range s.records {
+		did[r.What] = true
 		for _, to := range r.Rcpts {
 			if r.What == "attempt" {
 				last[to.Kind+to.Addr] = to
 			}
 		}
-		bounced = bounced || r.What == "bounce"
-		removed = removed || r.What == "removed"
-		damaged = damaged || r.What == "damaged"
 	}
 	good, bad := 0, 0
 	for _, to := range last {
@@ -220,16 +234,27 @@ func (s *story) ending() string {
 		}
 	}
 	switch {
-	case damaged:
+	case did["damaged"]:
 		return "Its file was damaged and has been set aside in the spool's corrupt/ folder."
-	case removed:
+	case did["removed"]:
 		return "An administrator removed it from the queue."
-	case bad > 0 && bounced:
-		return fmt.Sprintf("It failed for %d of %d recipients, and the sender was told by a bounce; the answers above say why.", bad, bad+good)
 	case bad > 0:
-		return fmt.Sprintf("It failed for %d of %d recipients; nobody was told, as the sender had asked for no notice.", bad, bad+good)
+		return fmt.Sprintf("It failed for %d of %d recipients, and %s; the answers above say why.", bad, bad+good, told(did, s.records[0].From))
 	case good > 0:
 		return "It was delivered: the last host took responsibility for it. What that host did then is in its own log."
 	}
 	return "It has left the queue; what became of it is not remembered any more."
+}
+
+// told says who learnt of a failure.
+func told(did map[string]bool, sender string) string {
+	switch {
+	case did["bounce"]:
+		return "the sender was told by a bounce"
+	case did["double-bounce"]:
+		return "the postmaster was told, as a bounce has no sender"
+	case sender == "":
+		return "nobody was told, as nobody is left to tell"
+	}
+	return "nobody was told, as the sender had asked for no notice"
 }

@@ -322,7 +322,7 @@ func (t *try) finish(ctx context.Context, waiting []string) fate {
 		return t.unreported(err)
 	}
 	if len(t.pending()) == 0 {
-		return fate{gone: t.gone(ctx)}
+		return fate{gone: t.done(ctx)}
 	}
 	if len(waiting) > 0 {
 		return fate{key: waiting[0], round: t.round}
@@ -334,6 +334,15 @@ func (t *try) finish(ctx context.Context, waiting []string) fate {
 	t.warn(ctx)
 	first := t.env.Rcpts[t.pending()[0]]
 	return fate{key: t.d.Key(t.sender(first), first), next: t.env.Next}
+}
+
+// done removes a message of which nothing is left to do after its last attempt has been told of.
+func (t *try) done(ctx context.Context) bool {
+	ok := t.gone(ctx)
+	if ok {
+		t.opt.Note(Event{ID: t.it.id, Envelope: t.env, Size: t.c.Size(), What: "done", Gone: true})
+	}
+	return ok
 }
 
 // gone removes the message.
@@ -366,7 +375,6 @@ func (t *try) report(ctx context.Context) error {
 	for _, i := range bad {
 		t.env.Rcpts[i].Bounced = true
 	}
-	t.opt.Note(Event{ID: t.it.id, Envelope: t.env, Size: t.c.Size(), What: "bounce"})
 	return nil
 }
 
@@ -401,9 +409,7 @@ func (t *try) warn(ctx context.Context) {
 	}
 	if err := t.c.Warned(); err != nil {
 		t.opt.Log.Error("a delay notice cannot be recorded", "id", t.it.id, "err", err)
-		return
 	}
-	t.opt.Note(Event{ID: t.it.id, Envelope: t.env, Size: t.c.Size(), What: "delay notice"})
 }
 
 // persist puts something on record, trying again for as long as the spool refuses (full, read-only); meanwhile

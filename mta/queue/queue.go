@@ -58,7 +58,7 @@ type Event struct {
 	Began    time.Time // of the attempt
 	Next     time.Time // when it is tried next; zero when nothing is left or not known yet
 	Gone     bool      // the message has left the spool
-	What     string    // "attempt", "bounce", "delay notice", "removed", "damaged"
+	What     string    // "attempt", "held", "released", "removed", "damaged", "done"
 }
 
 // Options are the scheduler's settings. Zero values mean what the comments say.
