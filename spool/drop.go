@@ -282,6 +282,8 @@ func (d *Dropped) entry() Entry {
 	}
 	if d.Told.Sender != nil {
 		env.Sender = *d.Told.Sender
+	} else {
+		env.Sender = "uid" + strconv.Itoa(d.UID) // the daemon will know the name; an empty one is the null reverse-path
 	}
 	return Entry{ID: d.ID, Size: d.Size, Envelope: env}
 }
