@@ -60,7 +60,7 @@ func numbers(t *testing.T, user, group string) [2]int {
 }
 
 const (
-	world  = fs.ModeDir | 0o755
+	open   = fs.ModeDir | 0o755
 	dropIn = fs.ModeDir | fs.ModeSticky | fs.ModeSetgid | 0o733
 )
 
@@ -74,7 +74,7 @@ var installed = []fact{
 	{path: "/usr/sbin/runq", destination: "sendmail"},
 	{path: "/usr/sbin/rmail", destination: "sendmail"},
 	{path: "/usr/bin/rmail", destination: "../sbin/rmail"},
-	{path: "/etc/signpost", mode: world, owner: "root:root"},
+	{path: "/etc/signpost", mode: open, owner: "root:root"},
 	{path: "/etc/signpost/signpost.toml", mode: 0o644, owner: "root:root"},
 	{path: "/etc/signpost/dkim", mode: fs.ModeDir | 0o750, owner: "root:signpost"},
 	{path: "/etc/aliases", mode: 0o644, owner: "root:root"},
@@ -146,7 +146,7 @@ func TestDaemonHasNoRights(t *testing.T) {
 			}
 		}
 		for _, f := range []fact{
-			{path: "/run/signpost", mode: world, owner: "signpost:signpost"},
+			{path: "/run/signpost", mode: open, owner: "signpost:signpost"},
 			{path: "/run/signpost/submit.sock", mode: fs.ModeSocket | 0o666, owner: "signpost:signpost"},
 			{path: "/run/signpost/control.sock", mode: fs.ModeSocket | 0o660, owner: "signpost:signpost"},
 			{path: "/run/signpost/deliver.sock", mode: fs.ModeSocket | 0o600, owner: "signpost:signpost"},
@@ -163,11 +163,18 @@ const noCaps = "0000000000000000"
 // outside is what most tests need: example.net with one exchanger, and a daemon that signs as Hostname.
 func outside(t *testing.T) (*inside.Running, *stage.Exchanger) {
 	t.Helper()
+	text, mx := exampleNet(t)
+	return inside.Daemon(t, text), mx
+}
+
+// exampleNet starts example.net, and gives a configuration with two keys whose records are in the DNS.
+func exampleNet(t *testing.T) (text string, mx *stage.Exchanger) {
+	t.Helper()
 	entry, record := inside.Key(t, inside.Hostname, "r", "rsa2048")
 	second, secondRecord := inside.Key(t, inside.Hostname, "e", "ed25519")
 	inside.DNS(t, "example.net. IN MX 10 mx.example.net.\nmx.example.net. IN A 198.51.100.1\n"+record+secondRecord)
-	mx := inside.Exchanger(t, "198.51.100.1:25", &stage.Exchanger{Name: "mx.example.net", Reject: []string{"nobody@example.net"}})
-	return inside.Daemon(t, entry+second), mx
+	mx = inside.Exchanger(t, "198.51.100.1:25", &stage.Exchanger{Name: "mx.example.net", Reject: []string{"nobody@example.net"}})
+	return entry + second, mx
 }
 
 func send(t *testing.T, who inside.Account, message string, args ...string) {

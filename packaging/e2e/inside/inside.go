@@ -78,7 +78,7 @@ const Limit = 30 * time.Second
 
 // Variables of the environment.
 const (
-	envStage = "SIGNPOST_E2E_STAGE" // which of the three processes this is: none, stageInit, stageTest
+	envStage = "SIGNPOST_E2E_STAGE" // which of the processes this is: none, stageInit…
 	envPlan  = "SIGNPOST_E2E_PLAN"  // what stageInit is to make, in JSON
 	envRoots = "SIGNPOST_ROOTS"
 	envDeb   = "SIGNPOST_DEB"
@@ -87,12 +87,17 @@ const (
 const (
 	stageInit = "init"
 	stageTest = "test"
+	stageBoot = "boot"
 )
 
 // Main is the whole of TestMain.
 func Main(m *testing.M) {
-	if os.Getenv(envStage) == stageInit {
+	switch os.Getenv(envStage) {
+	case stageInit:
 		os.Exit(initialise())
+	case stageBoot:
+		fmt.Fprintln(os.Stderr, "starting systemd:", boot())
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
