@@ -77,6 +77,7 @@ type try struct {
 
 	mu        sync.Mutex // guards what follows while groups are tried side by side
 	env       spool.Envelope
+	told      map[int]bool // recipients whose last result Note has been told of
 	scheduled bool // the next time is on record
 	removed   bool
 	lost      bool // a result could not be put on record
@@ -122,7 +123,15 @@ func (t *try) expand(ctx context.Context) error {
 	if err := t.c.Expand(rcpts); err != nil {
 		return err
 	}
+	before := t.env.Rcpts
 	t.env = t.c.Envelope()
+	var ended []int
+	for i, r := range t.env.Rcpts {
+		if r.Settled() && (i >= len(before) || !before[i].Settled()) {
+			ended = append(ended, i)
+		}
+	}
+	t.note(ended)
 	return nil
 }
 
@@ -261,6 +270,7 @@ func (t *try) settle(ctx context.Context, idx []int, rep Report, began time.Time
 		results[i] = spool.RcptResult{Rcpt: n, Result: rep.Results[i]}
 		t.env.Rcpts[n].Last = rep.Results[i]
 		tried[i] = t.env.Rcpts[n]
+		t.tell(n)
 	}
 	done := t.delivered()
 	var next time.Time
@@ -365,7 +375,7 @@ func (t *try) report(ctx context.Context) error {
 	if len(bad) == 0 {
 		return nil
 	}
-	t.noteRefused(bad)
+	t.note(bad)
 	if err := t.d.Bounce(ctx, t.c, bad); err != nil {
 		return err
 	}
@@ -378,17 +388,26 @@ func (t *try) report(ctx context.Context) error {
 	return nil
 }
 
-// noteRefused names recipients that came with a failure, and so are never tried, in the log like any other.
-func (t *try) noteRefused(bad []int) {
+// note tells of recipients that are settled without having been tried (they came with a failure, or there is no such
+// user), so that they are in the log like any other.
+func (t *try) note(idx []int) {
 	var rcpts []spool.Recipient
-	for _, i := range bad {
-		if t.env.Rcpts[i].Last.At.IsZero() {
+	for _, i := range idx {
+		if !t.told[i] {
 			rcpts = append(rcpts, t.env.Rcpts[i])
+			t.tell(i)
 		}
 	}
 	if len(rcpts) > 0 {
 		t.opt.Note(Event{ID: t.it.id, Envelope: t.env, Size: t.c.Size(), Rcpts: rcpts, Began: t.opt.Now(), What: "attempt"})
 	}
+}
+
+func (t *try) tell(i int) {
+	if t.told == nil {
+		t.told = make(map[int]bool)
+	}
+	t.told[i] = true
 }
 
 // unreported leaves a message whose failure could not be told for a later try.
