@@ -58,10 +58,7 @@ func TestUnderSystemd(t *testing.T) {
 		writeFile(t, inside.Config, text, 0o644)
 		robot(t)
 		system := inside.Boot(t)
-		systemctl := func(args ...string) string {
-			t.Helper()
-			return strings.TrimSpace(inside.Output(t, system.Command("systemctl", args...)))
-		}
+		systemctl := func(args ...string) string { return inside.Output(t, system.Command("systemctl", args...)) }
 
 		ann, root := inside.User(t, "ann"), inside.User(t, "root")
 		send(t, ann, "Subject: out\n\nworld\n", "-i", "bob@example.net")
@@ -90,8 +87,54 @@ func TestUnderSystemd(t *testing.T) {
 		systemctl("restart", "signpost.service")
 		send(t, ann, "Subject: again\n\nworld\n", "-i", "bob@example.net")
 		inside.Messages(t, mx, 3)
-		if state := systemctl("is-system-running"); state != "running" {
+		if state := systemctl("is-system-running"); state != "running\n" {
 			t.Errorf("systemd is %s", state)
+		}
+	})
+}
+
+// A reload with a configuration that has errors fails, and the daemon goes on with the one it has.
+func TestReloadOfBrokenConfig(t *testing.T) {
+	inside.Run(t, inside.Callers, nil, func(t *testing.T) {
+		text, mx := exampleNet(t)
+		writeFile(t, inside.Config, text, 0o644)
+		system := inside.Boot(t)
+		writeFile(t, inside.Config, text+"[delivery]\nexpire = 5\n", 0o644)
+		if status, out := inside.Status(t, system.Command("systemctl", "reload", "signpost.service")); status == 0 {
+			t.Errorf("systemctl reload did not fail: %s", out)
+		}
+		send(t, inside.User(t, "ann"), "Subject: on\n\nworld\n", "-i", "bob@example.net")
+		inside.Verify(t, inside.Messages(t, mx, 1)[0].Content, 2)
+	})
+}
+
+// An upgrade puts the new daemon in the place of the old one, and a removal leaves nothing running.
+func TestUpgradeUnderSystemd(t *testing.T) {
+	inside.Run(t, inside.Callers, nil, func(t *testing.T) {
+		if err := os.Remove("/usr/sbin/policy-rc.d"); err != nil {
+			t.Fatal(err)
+		}
+		system := inside.Boot(t)
+		run := func(args ...string) string { return inside.Output(t, system.Command(args[0], args[1:]...)) }
+		before := run("systemctl", "show", "--property=MainPID", "--value", "signpost.service")
+		run("dpkg", "--install", inside.Deb)
+		after := run("systemctl", "show", "--property=MainPID", "--value", "signpost.service")
+		if after == before || after == "0\n" {
+			t.Errorf("process of the daemon: %s before the upgrade, %s after it", before, after)
+		}
+		ann := inside.User(t, "ann")
+		send(t, ann, "Subject: new\n\nworld\n", "-i", "ann")
+		awaitMail(t, ann, "Subject: new\n")
+
+		run("dpkg", "--remove", "--force-depends", "signpost") // mail programs here depend on it
+		for _, program := range []string{"/usr/bin/signpost", "/usr/lib/signpost/deliver"} {
+			if status, out := inside.Status(t, system.Command("pidof", program)); status == 0 {
+				t.Errorf("%s runs after the removal: %s", program, out)
+			}
+		}
+		run("dpkg", "--purge", "--force-depends", "signpost")
+		if left := run("systemctl", "list-unit-files", "signpost*"); !strings.HasPrefix(strings.TrimSpace(left), "0 unit files") {
+			t.Errorf("units after the purge:\n%s", left)
 		}
 	})
 }
