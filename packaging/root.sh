@@ -19,7 +19,10 @@ die() {
 command -v apt-get >/dev/null || die 'apt-get is not here: a root is made of Debian packages'
 command -v debootstrap >/dev/null || die 'debootstrap is not here; mend it with: apt-get install debootstrap'
 
+umask 022
 roots=${SIGNPOST_ROOTS:-/var/tmp/signpost-roots}
+mkdir -p "$roots"
+[ "$(stat -c %u "$roots")" -eq 0 ] || die "$roots belongs to somebody else"
 mkdir -p "$roots/archives/partial"
 roots=$(cd "$roots" && pwd)
 

@@ -94,17 +94,17 @@ fuzzed() {
 }
 
 make_package() {
-	mkdir -p "$roots/deb" && rm -f "$roots"/deb/*.deb && sh packaging/deb.sh "$roots/deb"
+	rm -f dist/signpost_*.deb && sh packaging/deb.sh dist
 }
 
 make_roots() {
 	sh packaging/root.sh bare &&
-		sh packaging/root.sh callers $callers "$roots"/deb/*.deb &&
+		sh packaging/root.sh callers $callers dist/signpost_*.deb &&
 		sh packaging/root.sh postfix postfix python3
 }
 
 end_to_end() {
-	CGO_ENABLED=0 SIGNPOST_ROOTS=$roots SIGNPOST_DEB=$(echo "$roots"/deb/*.deb) SIGNPOST_LONG=$long \
+	CGO_ENABLED=0 SIGNPOST_ROOTS=$roots SIGNPOST_DEB=$(echo "$PWD"/dist/signpost_*.deb) SIGNPOST_LONG=$long \
 		go test -tags e2e -count=1 -timeout 20m ./packaging/...
 }
 
@@ -153,7 +153,7 @@ if [ -n "$why" ]; then
 else
 	mkdir -p "$roots"
 	exec 9>"$roots/tests.lock" # another run would change the roots under our feet
-	flock 9
+	flock --nonblock 9 || { echo 'waiting for another run of this' && flock 9; }
 	step roots make_roots && step 'end-to-end tests' end_to_end
 fi
 

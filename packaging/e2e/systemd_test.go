@@ -133,7 +133,8 @@ func TestUpgradeUnderSystemd(t *testing.T) {
 			}
 		}
 		run("dpkg", "--purge", "--force-depends", "signpost")
-		if left := run("systemctl", "list-unit-files", "signpost*"); !strings.HasPrefix(strings.TrimSpace(left), "0 unit files") {
+		// Its status differs between versions where the list is empty.
+		if _, left := inside.Status(t, system.Command("systemctl", "list-unit-files", "signpost*")); strings.Contains(left, "signpost") {
 			t.Errorf("units after the purge:\n%s", left)
 		}
 	})
