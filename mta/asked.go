@@ -13,9 +13,6 @@ import (
 	"signpost/spool"
 )
 
-// unknownUID is what the kernel says of a caller whose uid has no meaning here: it owns nothing and sees nothing.
-const unknownUID = 65534
-
 // server answers the callers of submit.sock.
 func (d *Daemon) server() *intake.Server {
 	return &intake.Server{Intake: d.intake.Load, Queue: d.listFor, Run: d.runFor, Reload: d.reloadFor, Taken: d.taken, Log: d.log}
@@ -23,7 +20,7 @@ func (d *Daemon) server() *intake.Server {
 
 // admins answers the administrator.
 func (d *Daemon) admins() *control.Spool {
-	s := &control.Spool{Dir: d.dir, Queue: d.queue, History: historyDir(d.cfg)}
+	s := &control.Spool{Dir: d.dir, Queue: d.queue, History: historyDir(d.first)}
 	if d.journal != nil {
 		s.Flush = d.journal.Flush
 	}
@@ -42,9 +39,10 @@ func (d *Daemon) insider(ctx context.Context, uid int) bool {
 func (d *Daemon) listFor(ctx context.Context, uid int) iter.Seq2[spool.Entry, error] {
 	all := d.insider(ctx, uid)
 	return func(yield func(spool.Entry, error) bool) {
+		active := d.queue.ActiveSet()
 		for e, err := range d.dir.Entries(ctx) {
 			if err == nil {
-				e.Active = d.queue.Active(e.ID)
+				e.Active = active[e.ID]
 				if o := e.Envelope.Origin; !all && (uid == unknownUID || o.UID != uid) {
 					e = spool.Entry{ID: e.ID, Size: e.Size, Active: e.Active, Hidden: true, Envelope: spool.Envelope{Arrived: e.Envelope.Arrived}}
 				}
@@ -65,11 +63,13 @@ func (d *Daemon) runFor(ctx context.Context, uid int, f spool.Filter) error {
 		d.queue.RetryAll()
 		return nil
 	}
+	var chosen []spool.ID
 	for e, err := range d.dir.Entries(ctx) {
 		if err == nil && matches(f, e) {
-			d.queue.Retry(e.ID)
+			chosen = append(chosen, e.ID)
 		}
 	}
+	d.queue.Retry(chosen...)
 	return ctx.Err()
 }
 
@@ -96,7 +96,7 @@ func (d *Daemon) taken(_ context.Context, uid int, id spool.ID) (bool, error) {
 	if d.journal != nil {
 		d.journal.Flush()
 	}
-	records, err := history.Search(historyDir(d.cfg), string(id), 1)
+	records, err := history.Search(historyDir(d.first), string(id), 1)
 	return slices.ContainsFunc(records, func(r history.Record) bool {
 		return r.ID == id && r.What == "accepted" && r.Origin != nil && r.Origin.UID == uid
 	}), err

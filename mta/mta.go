@@ -40,6 +40,7 @@ import (
 type Daemon struct {
 	log     *slog.Logger
 	opt     Options
+	first   config.Config  // as at the start: of the spool, a reload changes nothing but limits
 	helper  *local.Started // nil: systemd's, or none
 	deliver string         // the helper's socket; empty: deliveries are made with the daemon's own rights
 	lock    io.Closer      // of the spool, until it is open
@@ -69,7 +70,7 @@ type Options struct {
 
 // Start prepares a daemon. After an error nothing is left running.
 func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Daemon, err error) {
-	d := &Daemon{log: opt.Log, opt: opt, cfg: cfg, reloaded: make(chan struct{})}
+	d := &Daemon{log: opt.Log, opt: opt, first: cfg, cfg: cfg, reloaded: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -149,7 +150,11 @@ func listen(handed []net.Listener, path string, mode fs.FileMode) (net.Listener,
 	if len(handed) > 0 {
 		return handed[0], nil
 	}
-	return intake.Listen(path, mode)
+	l, err := intake.Listen(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // Run serves until ctx ends or a part fails, and returns when all parts have ended. The daemon cannot be used again.
@@ -173,7 +178,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.helper != nil {
 		run("delivery helper", d.watchHelper)
 	}
-	d.log.Info("serving", "hostname", d.cfg.Hostname, "spool", d.cfg.Spool.Path, "socket", d.cfg.Spool.Socket)
+	d.log.Info("serving", "hostname", d.first.Hostname, "spool", d.first.Spool.Path, "socket", d.first.Spool.Socket)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	<-ctx.Done()
 	daemon.SdNotify(false, daemon.SdNotifyStopping)
@@ -200,7 +205,7 @@ func (d *Daemon) emptyDrop(ctx context.Context) error {
 			case <-part.Done():
 			}
 		})
-		err := in.EmptyDrop(part, d.cfg.Spool.Drop())
+		err := in.EmptyDrop(part, d.first.Spool.Drop())
 		stop()
 		waiting.Wait()
 		if err != nil {
@@ -215,7 +220,7 @@ func (d *Daemon) sweepDrop(ctx context.Context) error {
 	every := time.NewTicker(time.Hour)
 	defer every.Stop()
 	for {
-		if err := (spool.Drop{Path: d.cfg.Spool.Drop()}).Sweep(time.Now()); err != nil {
+		if err := (spool.Drop{Path: d.first.Spool.Drop()}).Sweep(time.Now()); err != nil {
 			d.log.Warn("drop folder", "err", err)
 		}
 		select {
@@ -275,8 +280,11 @@ func (d *Daemon) Reload() error {
 	if err != nil {
 		return err
 	}
-	if cfg.Spool.Path != d.cfg.Spool.Path || cfg.Spool.Socket != d.cfg.Spool.Socket || cfg.User != d.cfg.User {
+	if cfg.Spool.Path != d.first.Spool.Path || cfg.Spool.Socket != d.first.Spool.Socket || cfg.User != d.first.User {
 		return errors.New("[spool] path and socket, and user, take effect at a restart only")
+	}
+	if cfg.Log != d.first.Log || cfg.Spool.MinFree != d.first.Spool.MinFree {
+		d.log.Warn("[log], and [spool] min_free, take effect at a restart only")
 	}
 	next, err := d.assemble(cfg)
 	if err != nil {
@@ -296,7 +304,7 @@ func (d *Daemon) Reload() error {
 // RunOnce tries every message in the spool once, in the foreground and without the sockets of a daemon. It takes the
 // lock of the spool, so it cannot run beside one.
 func RunOnce(ctx context.Context, cfg config.Config, opt Options) error {
-	d := &Daemon{log: opt.Log, opt: opt, cfg: cfg}
+	d := &Daemon{log: opt.Log, opt: opt, first: cfg, cfg: cfg}
 	defer d.close()
 	if err := d.settle(ctx); err != nil {
 		return err

@@ -155,9 +155,16 @@ func become(who local.User) error {
 	return nil
 }
 
+// unknownUID is what the kernel says of a caller whose uid has no meaning here. It owns nothing, sees nothing and may
+// do nothing, even where the daemon itself runs as that account: nobody can tell the two apart.
+const unknownUID = 65534
+
 // insider reports whether uid is root, the daemon's own account or a member of its group: they see and do everything.
 func insider(ctx context.Context, cfg config.Config, uid int) bool {
-	if uid == 0 || uid == os.Geteuid() {
+	switch uid {
+	case unknownUID:
+		return false
+	case 0, os.Geteuid():
 		return true
 	}
 	who, err := local.Passwd{}.LookupUID(ctx, uid)

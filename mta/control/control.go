@@ -99,10 +99,14 @@ var _ Admin = (*Spool)(nil)
 // List is as Admin says.
 func (s *Spool) List(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
+		var active map[spool.ID]bool
+		if s.Queue != nil {
+			active = s.Queue.ActiveSet()
+		}
 		for e, err := range s.Dir.Entries(ctx) {
 			var m Message
 			if err == nil {
-				m = describe(e.ID, e.Envelope, e.Size, s.Queue != nil && s.Queue.Active(e.ID))
+				m = describe(e.ID, e.Envelope, e.Size, active[e.ID])
 			}
 			if !yield(m, err) {
 				return

@@ -55,6 +55,17 @@ func (q *Queue) Active(id spool.ID) (yes bool) {
 	return yes
 }
 
+// ActiveSet names the messages that are being tried, for listings: one question in place of one a message.
+func (q *Queue) ActiveSet() map[spool.ID]bool {
+	set := make(map[spool.ID]bool)
+	q.do(func() {
+		for id := range q.busy {
+			set[id] = true
+		}
+	})
+	return set
+}
+
 // Len is the number of messages in the scheduler.
 func (q *Queue) Len() (n int) {
 	q.do(func() { n = len(q.items) })

@@ -39,7 +39,7 @@ type fate struct {
 
 // settled puts a message where it belongs after a try.
 func (q *Queue) settled(it *item, end fate) {
-	q.active--
+	delete(q.busy, it.id)
 	it.state, it.bouncing = idle, end.bouncing
 	again := it.again
 	it.again, it.round = false, end.round

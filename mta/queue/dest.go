@@ -85,7 +85,7 @@ func (q *Queue) offer(d *dest) {
 
 // dispatch starts attempts: destinations in turn, each message in line.
 func (q *Queue) dispatch(ctx context.Context) {
-	for len(q.ring) > 0 && q.active < q.options().Workers && q.stalled == 0 {
+	for len(q.ring) > 0 && len(q.busy) < q.options().Workers && q.stalled == 0 {
 		d := q.ring[0]
 		q.ring[0] = nil
 		q.ring = q.ring[1:]
@@ -96,7 +96,7 @@ func (q *Queue) dispatch(ctx context.Context) {
 		}
 		it := d.pop()
 		it.state = working
-		q.active++
+		q.busy[it.id] = struct{}{}
 		d.active++
 		q.workers.Go(func() { q.work(ctx, it, d) })
 		q.offer(d)

@@ -120,9 +120,9 @@ type Queue struct {
 	dests   map[string]*dest
 	ring    []*dest // destinations with something ready and a free slot, served in turn
 	parked  map[spool.ID][]*item
-	listed  bool // all of the spool has been seen
-	active  int  // messages worked on
-	stalled int  // results that could not be recorded: nothing new is started
+	listed  bool                  // all of the spool has been seen
+	busy    map[spool.ID]struct{} // messages worked on
+	stalled int                   // results that could not be recorded: nothing new is started
 	workers sync.WaitGroup
 }
 
@@ -133,6 +133,7 @@ func New(store spool.Store, d Deliverer, opt Options) *Queue {
 		store: store, d: d, opt: opt,
 		calls: make(chan func()), ended: make(chan struct{}),
 		items: make(map[spool.ID]*item), dests: make(map[string]*dest), parked: make(map[spool.ID][]*item),
+		busy: make(map[spool.ID]struct{}),
 	}
 }
 
@@ -181,7 +182,7 @@ func (q *Queue) run(ctx context.Context) error {
 
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for ctx.Err() == nil && !(q.once && q.listed && q.active == 0 && len(q.ring) == 0) {
+	for ctx.Err() == nil && !(q.once && q.listed && len(q.busy) == 0 && len(q.ring) == 0) {
 		q.dispatch(attempts)
 		timer.Reset(q.sleep())
 		select {
