@@ -15,8 +15,8 @@ import (
 	"signpost/spool"
 )
 
-// NewLogger makes the log that a configuration asks for, on w. Field names are those of the manual; slog quotes
-// control characters in values, so a line of the log stays a line whatever a peer sent.
+// NewLogger makes the log that a configuration asks for, on w. Field names are those of the manual; what is not
+// printable is escaped in all values, so a line of the log stays a line whatever a peer sent.
 func NewLogger(w io.Writer, cfg config.Log) *slog.Logger {
 	var level slog.Level
 	if level.UnmarshalText([]byte(cfg.Level)) != nil {
@@ -24,7 +24,7 @@ func NewLogger(w io.Writer, cfg config.Log) *slog.Logger {
 	}
 	opt := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opt))
+		return slog.New(slog.NewJSONHandler(PrintableJSON(w), opt))
 	}
 	return slog.New(slog.NewTextHandler(w, opt))
 }

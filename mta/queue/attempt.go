@@ -78,7 +78,7 @@ type try struct {
 	mu        sync.Mutex // guards what follows while groups are tried side by side
 	env       spool.Envelope
 	told      map[int]bool // recipients whose last result Note has been told of
-	scheduled bool // the next time is on record
+	scheduled bool         // the next time is on record
 	removed   bool
 	lost      bool // a result could not be put on record
 }
