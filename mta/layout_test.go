@@ -41,6 +41,8 @@ var layout = []struct {
 	{"mta", "compat/header mta/config mta/dns mta/route mta/sign mta/smtpout mta/intake mta/local mta/bounce mta/history mta/queue mta/control spool",
 		"github.com/coreos/go-systemd github.com/landlock-lsm/go-landlock golang.org/x/sys"},
 
+	{"man", "", ""}, // holds tests only
+
 	{"cmd/sendmail", "compat", ""},
 	{"cmd/deliver", "compat/settings mta/config mta/local", "github.com/coreos/go-systemd"},
 	{"cmd/signpost", "compat/settings mta mta/config mta/control mta/dns mta/history mta/local mta/sign mta/stage spool", "github.com/spf13/cobra"},
