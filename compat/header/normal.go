@@ -1,6 +1,9 @@
 package header
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // maxHeldCR bounds how many CRs before a line end are left out; more become blanks.
 const maxHeldCR = 4096
@@ -39,6 +42,7 @@ func (n *Normalizer) Ended() bool { return n.ended }
 
 // Append appends the normal form of the next piece to dst. At most twice the length of src and a little is appended.
 func (n *Normalizer) Append(dst, src []byte) []byte {
+	dst = slices.Grow(dst, len(src)+len(src)/32)
 	for len(src) > 0 && !n.ended {
 		i := bytes.IndexByte(src, '\n')
 		if i < 0 {

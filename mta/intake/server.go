@@ -40,9 +40,10 @@ type Server struct {
 	MessageTime time.Duration // for a whole message: 15 min
 	Drain       time.Duration // for messages in flight when the Server stops: 10 s
 
-	ledger ledger
-	fates  fates
-	peer   func(net.Conn) (uid, pid int, err error) // for tests; nil: SO_PEERCRED
+	ledger  ledger
+	fates   fates
+	readers sync.Pool                                // of *bufio.Reader
+	peer    func(net.Conn) (uid, pid int, err error) // for tests; nil: SO_PEERCRED
 }
 
 const (
@@ -177,6 +178,10 @@ func (s *Server) admit(ctx context.Context, c net.Conn, conns *sync.WaitGroup) {
 func (s *Server) serve(ctx context.Context, ss *session) {
 	defer ss.tab.leave()
 	defer ss.c.Close()
+	defer func() {
+		ss.r.Reset(nil)
+		s.readers.Put(ss.r)
+	}()
 	stop := context.AfterFunc(ctx, ss.stop)
 	defer stop()
 	defer func() {

@@ -33,7 +33,11 @@ type session struct {
 
 func newSession(s *Server, c net.Conn, uid, pid int, t *tab) *session {
 	ss := &session{server: s, c: c, uid: uid, pid: pid, tab: t, end: time.Now().Add(helloTime)}
-	ss.r = bufio.NewReaderSize(idleReader{ss}, 32<<10)
+	ss.r, _ = s.readers.Get().(*bufio.Reader)
+	if ss.r == nil {
+		ss.r = bufio.NewReaderSize(nil, 32<<10)
+	}
+	ss.r.Reset(idleReader{ss})
 	ss.w = bufio.NewWriterSize(replyWriter{c}, 4<<10)
 	return ss
 }
