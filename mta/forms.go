@@ -3,6 +3,7 @@ package mta
 import (
 	"bytes"
 	"container/list"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -53,10 +54,15 @@ func newForms(s *sign.Signer, now func() time.Time) *forms {
 	return &forms{signer: s, now: now, recent: list.New(), byID: make(map[formKey]*list.Element)}
 }
 
+var errUnmade = errors.New("the wire form of the message could not be made")
+
 // of is the wire form of a claimed message.
 func (f *forms) of(c spool.Claim, signed bool) (*form, error) {
 	x := f.find(formKey{c.ID(), signed})
-	x.once.Do(func() { x.err = x.make(c, f.signer) })
+	x.once.Do(func() {
+		x.err = errUnmade // stays after a panic: half a form could go out unsigned
+		x.err = x.make(c, f.signer)
+	})
 	if x.err != nil {
 		f.drop(x)
 		return nil, x.err
