@@ -1,9 +1,7 @@
 package mta
 
 import (
-	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"signpost/compat/header"
@@ -55,13 +53,14 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		accepted:   d.notes.accepted,
 		note:       d.notes.event,
 	}
+	people := newPeople(local.Passwd{}, time.Now)
 	p.intake = &intake.Intake{
 		Store:    d.dir,
 		Hostname: cfg.Hostname,
 		Origin:   cfg.Origin,
 		MaxSize:  int64(cfg.Spool.MaxMessageSize),
-		User:     userByUID,
-		Account:  userByName,
+		User:     people.byUID,
+		Account:  people.byName,
 		Accepted: d.notes.accepted,
 		Log:      d.log,
 	}
@@ -135,29 +134,4 @@ func newRouter(cfg config.Config, resolver dns.Resolver) *route.Router {
 		r.Routes = append(r.Routes, rule)
 	}
 	return r
-}
-
-// How long intake waits for a directory service to tell a user's name; without it a caller is known by number.
-const nameWait = 2 * time.Second
-
-func userByUID(uid int) (intake.User, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), nameWait)
-	defer cancel()
-	return user(local.Passwd{}.LookupUID(ctx, uid))
-}
-
-func userByName(login string) (intake.User, bool) {
-	if login == "" || strings.ContainsAny(login, ":/\n") {
-		return intake.User{}, false
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), nameWait)
-	defer cancel()
-	return user(local.Passwd{}.LookupName(ctx, login))
-}
-
-func user(u local.User, err error) (intake.User, bool) {
-	if err != nil {
-		return intake.User{}, false
-	}
-	return intake.User{UID: u.UID, Login: u.Name, FullName: u.FullName}, true
 }
