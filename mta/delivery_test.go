@@ -3,6 +3,9 @@ package mta
 import (
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -209,5 +212,57 @@ func TestSecondHostAfterTheFirstTookSome(t *testing.T) {
 	}
 	if n := len(first.Accepted()) + len(second.Accepted()); n != 2 {
 		t.Errorf("%d transactions", n)
+	}
+}
+
+// A name that cannot be looked up now waits; the other recipients do not.
+func TestNameThatCannotBeExpandedWaitsAlone(t *testing.T) {
+	w := newWorld(t)
+	list := filepath.Join(w.dir, "members")
+	w.aliases = "crowd: :include:" + list + "\n"
+	w.delivery = "retry = [\"20ms\"]\n"
+	one := w.exchanger("one.test", &stage.Exchanger{})
+	w.start()
+	id := w.send(letter{rcpts: to("crowd@"+host, "carol@one.test")})
+	w.arrive(one, 1)
+	w.await("a deferral", func(all []line) bool {
+		return slices.ContainsFunc(about(all, id, "attempt"), func(l line) bool {
+			return l.str("to") == "crowd@"+host && l.str("status") == "deferred"
+		})
+	})
+	w.write("members", "bob@one.test, carol@one.test\n")
+	got := w.arrive(one, 2)
+	w.settle()
+	if len(got) != 2 || got[0].Rcpts[0].Addr != "carol@one.test" || len(got[1].Rcpts) != 1 || got[1].Rcpts[0].Addr != "bob@one.test" {
+		t.Errorf("delivered: %v, then %v", got[0].Rcpts, got[1].Rcpts)
+	}
+}
+
+func TestDamagedMessageIsSetAside(t *testing.T) {
+	w := newWorld(t)
+	one := w.exchanger("one.test", &stage.Exchanger{})
+	w.start()
+	later := spool.Told{Queued: true}
+	bad := w.send(letter{rcpts: to("bob@one.test"), told: later})
+	good := w.send(letter{rcpts: to("carol@one.test"), told: later})
+	w.halt()
+	path := filepath.Join(w.dir, "spool/new", string(bad))
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write("spool/new/"+string(bad), strings.Replace(string(b), "How are you", "Who are you", 1))
+	w.start()
+	w.d.queue.RetryAll()
+	w.await("both", func(all []line) bool { return len(ids(all, "done", "damaged")) == 2 })
+	all := w.log.all()
+	if len(about(all, bad, "damaged")) != 1 || len(about(all, good, "done")) != 1 {
+		t.Error("not what the log says")
+	}
+	if got := one.Transactions(); len(got) != 1 || got[0].Rcpts[0].Addr != "carol@one.test" {
+		t.Errorf("sent: %v", got)
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, "spool/corrupt", string(bad))); err != nil {
+		t.Error(err)
 	}
 }

@@ -22,9 +22,10 @@ func (q *Queue) Retry(ids ...spool.ID) (n int) {
 	return n
 }
 
-// RetryAll has every message tried now that is not on hold.
+// RetryAll has every message tried now that is not on hold, also those that are still being listed after the start.
 func (q *Queue) RetryAll() (n int) {
 	q.do(func() {
+		q.rush = !q.listed
 		for _, it := range q.items {
 			q.hurry(it)
 			n++

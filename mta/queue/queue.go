@@ -121,6 +121,7 @@ type Queue struct {
 	ring    []*dest // destinations with something ready and a free slot, served in turn
 	parked  map[spool.ID][]*item
 	listed  bool                  // all of the spool has been seen
+	rush    bool                  // all was asked for before it was listed
 	busy    map[spool.ID]struct{} // messages worked on
 	stalled int                   // results that could not be recorded: nothing new is started
 	workers sync.WaitGroup
@@ -254,7 +255,7 @@ func (q *Queue) list(ctx context.Context) {
 	}
 	flush()
 	q.do(func() {
-		q.listed = true
+		q.listed, q.rush = true, false
 		for parent := range q.parked {
 			q.unpark(parent)
 		}
@@ -309,9 +310,9 @@ func (q *Queue) add(s spool.Summary) {
 	it.dest.refs++
 	now := opt.Now()
 	switch {
-	case s.Held, s.Queued && s.Tries == 0 && !q.once:
+	case s.Held, s.Queued && s.Tries == 0 && !q.once && !q.rush:
 		it.state = idle
-	case s.Bouncing, q.once, s.Next.IsZero(), !s.Next.After(now):
+	case s.Bouncing, q.once, q.rush, s.Next.IsZero(), !s.Next.After(now):
 		q.makeReady(it)
 	default:
 		// A wait longer than the longest interval comes from a clock that was wrong.
