@@ -174,7 +174,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	run("drop folder", d.emptyDrop)
 	run("drop folder", d.sweepDrop)
 	run("control socket", func(ctx context.Context) error { return control.Serve(ctx, d.admin, d.admins()) })
-	run("scheduler", d.queue.Run)
+	run("scheduler", d.schedule)
 	if d.helper != nil {
 		run("delivery helper", d.watchHelper)
 	}
@@ -188,6 +188,18 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	d.log.Info("stopped")
 	return nil
+}
+
+// schedule runs the scheduler, once nothing lies in drop/ any more that the spool has.
+func (d *Daemon) schedule(ctx context.Context) error {
+	err := d.intake.Load().FinishDrop(ctx, d.first.Spool.Drop(), func(id spool.ID) bool {
+		_, _, err := d.dir.Read(id)
+		return err == nil
+	})
+	if err != nil { // emptyDrop fails by it; whoever waits for the scheduler must not wait for ever
+		d.log.Error("drop folder", "err", err)
+	}
+	return d.queue.Run(ctx)
 }
 
 // emptyDrop takes what callers left in drop/, after a reload by the new settings.

@@ -98,6 +98,19 @@ func (p Drop) Remove(name string) error {
 	return p.fs().Remove(filepath.Join(p.newDir(), name))
 }
 
+// ID is the id of the message of a name in drop/new, without a look at what is in the file.
+func (p Drop) ID(name string) (ID, error) {
+	if err := plainName(name); err != nil {
+		return "", err
+	}
+	info, err := p.fs().Stat(filepath.Join(p.newDir(), name))
+	return dropID(info, name), err
+}
+
+func dropID(info Info, name string) ID {
+	return DerivedID(info.Born, strconv.FormatInt(info.Born.UnixNano(), 10), strconv.Itoa(info.UID), name)
+}
+
 // Sync makes removals from drop/new durable. A message taken from there must not be tried before.
 func (p Drop) Sync() error { return p.fs().SyncDir(p.newDir()) }
 
@@ -194,7 +207,7 @@ func (d *Dropped) read(name string, limit int64) error {
 		return corruptf("it has %d names", info.Links)
 	}
 	d.UID = info.UID
-	d.ID = DerivedID(info.Born, strconv.FormatInt(info.Born.UnixNano(), 10), strconv.Itoa(info.UID), name)
+	d.ID = dropID(info, name)
 
 	buf := make([]byte, listAhead)
 	size, records, _, err := openRecords(d.file, "", buf)

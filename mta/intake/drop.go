@@ -54,6 +54,24 @@ func (i *Intake) EmptyDropOnce(ctx context.Context, dropPath string) error {
 	return e.scan(ctx)
 }
 
+// FinishDrop removes from dropPath the messages that has says are in the Store: a crash came before their removal. It
+// must have returned before messages of the Store are tried: when one has been sent and is gone, its file in dropPath
+// would be taken for a message that has not been seen. The error is that dropPath cannot be read.
+func (i *Intake) FinishDrop(ctx context.Context, dropPath string, has func(spool.ID) bool) error {
+	e := &emptier{intake: i, drop: spool.Drop{Path: dropPath}}
+	list, err := e.drop.List()
+	for _, name := range list {
+		if ctx.Err() != nil {
+			break
+		}
+		if id, err := e.drop.ID(name); err == nil && has(id) {
+			e.remove(name)
+		}
+	}
+	e.sync()
+	return err
+}
+
 // emptier empties one drop folder. One goroutine uses it.
 type emptier struct {
 	intake *Intake

@@ -139,6 +139,28 @@ func TestDropTwiceIsOneMessage(t *testing.T) {
 	}
 }
 
+// When the scheduler starts after such a crash the message may be gone before the next look. So the file goes first.
+func TestFinishDropRemovesWhatIsInTheStore(t *testing.T) {
+	d := dropFolder(t)
+	m := new(memory)
+	taken := leave(t, d, plain, "Subject: taken\r\n\r\n")
+	e, _ := once(newIntake(m), d)
+	if err := e.move(t.Context(), taken); err != nil {
+		t.Fatal(err)
+	}
+	fresh := leave(t, d, plain, "Subject: fresh\r\n\r\n")
+	has := func(id spool.ID) bool { _, ok := m.all()[id]; return ok }
+	if err := e.intake.FinishDrop(t.Context(), d.Path, has); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := d.List(); err != nil || len(left) != 1 || left[0] != fresh {
+		t.Errorf("left in drop/: %q, %v, want %s", left, err, fresh)
+	}
+	if err := e.intake.FinishDrop(t.Context(), d.Path+"-not-there", has); err == nil {
+		t.Error("a folder that is not there gives no error")
+	}
+}
+
 func TestDropFileIsThereUntilCommit(t *testing.T) {
 	d := dropFolder(t)
 	m := new(memory)
