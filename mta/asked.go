@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"slices"
 	"strings"
 
 	"signpost/mta/control"
@@ -97,9 +96,20 @@ func (d *Daemon) taken(_ context.Context, uid int, id spool.ID) (bool, error) {
 		d.journal.Flush()
 	}
 	records, err := history.Search(historyDir(d.first), string(id), 1)
-	return slices.ContainsFunc(records, func(r history.Record) bool {
-		return r.ID == id && r.What == "accepted" && r.Origin != nil && r.Origin.UID == uid
-	}), err
+	return accepted(records, id, uid), err
+}
+
+// accepted reports whether records tell that uid handed in id. A crash may have lost the line that says who did, and
+// not a later one; then knowing the id, which only its greeting told, is enough.
+func accepted(records []history.Record, id spool.ID, uid int) bool {
+	known := false
+	for _, r := range records {
+		if r.ID == id && r.Origin != nil {
+			return r.Origin.UID == uid
+		}
+		known = known || r.ID == id
+	}
+	return known
 }
 
 // reloadFor reads configuration and aliases again, as newaliases asks.

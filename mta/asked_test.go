@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"signpost/mta/history"
 	"signpost/mta/intake"
 	"signpost/mta/stage"
 	"signpost/spool"
@@ -194,4 +195,30 @@ func TestTakenIsKnownAfterARestart(t *testing.T) {
 	w.halt()
 	w.start()
 	check()
+}
+
+// A crash loses the lines of the last second.
+func TestAcceptedByWhatIsLeftOfTheHistory(t *testing.T) {
+	const id = spool.ID("01ARZ3NDEKTSV4RRFF")
+	by := func(uid int) history.Record {
+		return history.Record{ID: id, What: "accepted", Origin: &history.Origin{UID: uid}}
+	}
+	sent := history.Record{ID: id, What: "attempt", Gone: true}
+	for _, tt := range []struct {
+		name    string
+		records []history.Record
+		want    bool
+	}{
+		{"nothing", nil, false},
+		{"of another message", []history.Record{{ID: "01ARZ3NDEKTSV4RRFG", What: "attempt"}}, false},
+		{"all of it", []history.Record{by(stranger), sent}, true},
+		{"without the beginning", []history.Record{sent}, true},
+		{"of another user", []history.Record{by(other), sent}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := accepted(tt.records, id, stranger); got != tt.want {
+				t.Errorf("%t, want %t", got, tt.want)
+			}
+		})
+	}
 }

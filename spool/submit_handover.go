@@ -279,7 +279,7 @@ func (h *handover) inquire(cause error) error {
 			return nil
 		}
 		if errors.Is(err, ErrNotFound) {
-			return Errorf(Status{4, 4, 2}, "%s: %w; message %s was not accepted", h.via.Socket, cause, h.id)
+			return Errorf(Status{4, 4, 2}, "%s: %w; nothing is known of message %s", h.via.Socket, cause, h.id)
 		}
 		if !h.pause(wait, until) {
 			return Errorf(Status{4, 4, 2}, "%s: %w; asking for message %s: %w; it may have been accepted",

@@ -345,7 +345,7 @@ func TestSubmitDaemonDiesAfterEnd(t *testing.T) {
 		text    string
 	}{
 		{"and the next one has the message", []func(*side){dies, asked((*side).ok)}, true, ""},
-		{"and the next one does not have it", []func(*side){dies, asked(func(d *side) { d.refuse(ErrNotFound) })}, false, "was not accepted"},
+		{"and the next one does not have it", []func(*side){dies, asked(func(d *side) { d.refuse(ErrNotFound) })}, false, "nothing is known of message"},
 		{"and the next one cannot say at first",
 			[]func(*side){dies, asked(func(d *side) { d.refuse(errors.New("not yet")) }), func(*side) {}, asked((*side).ok)}, true, ""},
 		{"for good", []func(*side){dies}, false, "may have been accepted"},
