@@ -311,12 +311,11 @@ func groupResults(results []RcptResult) []resultGroup {
 }
 
 func (env *Envelope) applyAttempt(d *decoder) error {
-	env.Tries++
-	env.Next = time.Time{}
 	for d.next() {
 		switch d.tag {
-		case 1:
+		case 1: // only where the record ends the try
 			env.Next = d.time()
+			env.Tries++
 		case 2:
 			d.err = env.applyGroup(d.value)
 		}

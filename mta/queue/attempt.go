@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"syscall"
@@ -20,11 +22,22 @@ func (q *Queue) work(ctx context.Context, it *item, d *dest) {
 	if t.round = it.round; !t.goesOn {
 		t.round = t.opt.Now()
 	}
-	end := t.run(ctx)
+	end := fate{bouncing: it.bouncing, next: t.opt.Now().Add(t.opt.Retry[len(t.opt.Retry)-1])}
+	t.guard(func() { end = t.run(ctx) })
 	if t.slot != nil {
 		q.giveBack(t.slot, nil)
 	}
 	q.do(func() { q.settled(it, end) })
+}
+
+// guard takes a panic for trouble of this message alone: it waits, the others go on.
+func (t *try) guard(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.opt.Log.Error("an error of this program: the message waits", "id", t.it.id, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // fate is what becomes of a message after a try.
@@ -40,6 +53,10 @@ type fate struct {
 // settled puts a message where it belongs after a try.
 func (q *Queue) settled(it *item, end fate) {
 	delete(q.busy, it.id)
+	if q.items[it.id] != it {
+		q.unpark(it.id) // an administrator removed it a moment ago, and it has been forgotten
+		return
+	}
 	it.state, it.bouncing = idle, end.bouncing
 	again := it.again
 	it.again, it.round = false, end.round
@@ -93,35 +110,36 @@ func (t *try) run(ctx context.Context) fate {
 		t.opt.Note(Event{ID: t.it.id, What: "damaged", Gone: true})
 		return fate{gone: true}
 	case errors.Is(err, spool.ErrClaimed):
-		return fate{next: t.opt.Now().Add(time.Second)} // an administrator's command has it
+		return fate{bouncing: t.it.bouncing, next: t.opt.Now().Add(time.Second)} // an administrator's command has it
 	case err != nil:
 		t.opt.Log.Error("message cannot be claimed", "id", t.it.id, "err", err)
-		return fate{next: t.opt.Now().Add(time.Minute)}
+		return fate{bouncing: t.it.bouncing, next: t.opt.Now().Add(time.Minute)}
 	}
 	t.c, t.env = c, c.Envelope()
 	defer c.Release()
 	if t.env.Held != "" {
-		return fate{idle: true}
+		return fate{idle: true, bouncing: len(t.unreportedFailures()) > 0}
 	}
 	if err := t.report(ctx); err != nil {
 		return t.unreported(err)
 	}
-	if err := t.expand(ctx); err != nil {
-		t.opt.Log.Error("what aliases stand for cannot be recorded", "id", t.it.id, "err", err)
-		return fate{next: t.opt.Now().Add(time.Minute)}
+	if !t.expand(ctx) {
+		return t.finish(ctx, nil)
 	}
 	waiting := t.groups(ctx)
 	return t.finish(ctx, waiting)
 }
 
-// expand replaces aliases, durably, before anything is sent. What does not change need not be written.
-func (t *try) expand(ctx context.Context) error {
+// expand replaces aliases, durably, before anything is sent, and reports whether something may be. What does not change
+// need not be written.
+func (t *try) expand(ctx context.Context) bool {
 	rcpts := t.d.Expand(ctx, t.c)
 	if slices.EqualFunc(rcpts, t.env.Rcpts, sameRcpt) {
-		return nil
+		return true
 	}
 	if err := t.c.Expand(rcpts); err != nil {
-		return err
+		t.unexpanded(ctx, rcpts, err)
+		return false
 	}
 	before := t.env.Rcpts
 	t.env = t.c.Envelope()
@@ -132,7 +150,23 @@ func (t *try) expand(ctx context.Context) error {
 		}
 	}
 	t.note(ended)
-	return nil
+	return true
+}
+
+// unexpanded settles a message whose aliases could not be put on record: names that stand for too many fail, other
+// trouble passes.
+func (t *try) unexpanded(ctx context.Context, rcpts []spool.Recipient, err error) {
+	res := spool.ResultOf(fmt.Errorf("recording what aliases stand for: %w", err), t.opt.Now())
+	idx := t.pending()
+	if errors.Is(err, spool.ErrTooBig) {
+		res.Status, res.Detail = spool.Status{Class: 5, Subject: 2, Detail: 4}, "the name stands for too many recipients"
+		idx = slices.DeleteFunc(idx, func(i int) bool { return sameRcpt(rcpts[i], t.env.Rcpts[i]) })
+	}
+	rep := Report{Results: make([]spool.Result, len(idx))}
+	for i := range rep.Results {
+		rep.Results[i] = res
+	}
+	t.settle(ctx, idx, rep, t.opt.Now(), false)
 }
 
 func sameRcpt(a, b spool.Recipient) bool {
@@ -203,7 +237,7 @@ func (t *try) groups(ctx context.Context) (waiting []string) {
 			t.group(ctx, d, byKey[k], len(keys) == 1)
 			continue
 		}
-		running.Go(func() { t.group(ctx, d, byKey[k], false) })
+		running.Go(func() { t.guard(func() { t.group(ctx, d, byKey[k], false) }) })
 	}
 	running.Wait()
 	return waiting
@@ -256,9 +290,10 @@ func suspended(reason spool.Result, n int, now time.Time) Report {
 	return rep
 }
 
-// settle puts the results of one group on record. Where everything that is left has been delivered, the removal of
-// the message is the record.
+// settle puts the results of one group on record. Where the group was all that is left, and all of it has been
+// delivered, the removal of the message is the record.
 func (t *try) settle(ctx context.Context, idx []int, rep Report, began time.Time, alone bool) {
+	now := t.opt.Now()
 	results := make([]spool.RcptResult, len(idx))
 	tried := make([]spool.Recipient, len(idx))
 	t.mu.Lock()
@@ -266,26 +301,52 @@ func (t *try) settle(ctx context.Context, idx []int, rep Report, began time.Time
 	before.Rcpts = slices.Clone(t.env.Rcpts)
 	t.expire(rep.Results)
 	for i, n := range idx {
-		rep.Results[i].At = t.opt.Now()
+		rep.Results[i] = shortened(rep.Results[i], now)
 		results[i] = spool.RcptResult{Rcpt: n, Result: rep.Results[i]}
 		t.env.Rcpts[n].Last = rep.Results[i]
 		tried[i] = t.env.Rcpts[n]
 		t.tell(n)
 	}
-	done := t.delivered()
+	remove := alone && t.delivered()
 	var next time.Time
 	if alone && len(t.pending()) > 0 {
-		next = t.opt.Now().Add(t.opt.after(t.env.Tries))
+		next = now.Add(t.opt.after(t.env.Tries))
 		t.env.Next, t.scheduled = next, true
 	}
 	t.mu.Unlock()
 	ev := Event{ID: t.it.id, Envelope: before, Size: t.c.Size(), Rcpts: tried, Report: rep, Began: began, Next: next, What: "attempt"}
-	if done {
+	if remove {
 		ev.Gone = t.gone(ctx)
 	} else {
-		t.persist(ctx, func() error { return t.c.Record(results, next) })
+		t.record(ctx, results, next)
 	}
 	t.opt.Note(ev)
+}
+
+// A result on record has this many octets of each text at most; the answers of thousands of recipients have to fit into
+// one record, and into memory.
+const (
+	maxText    = 2 << 10
+	maxResults = 4000 // of one record
+)
+
+func shortened(r spool.Result, now time.Time) spool.Result {
+	r.At = now
+	r.Reply = r.Reply[:min(len(r.Reply), maxText)]
+	r.Detail = r.Detail[:min(len(r.Detail), maxText)]
+	return r
+}
+
+// record puts results on record, in pieces of which only the last one ends the try.
+func (t *try) record(ctx context.Context, results []spool.RcptResult, next time.Time) {
+	for len(results) > maxResults {
+		part := results[:maxResults]
+		if !t.persist(ctx, func() error { return t.c.Record(part, time.Time{}) }) {
+			return
+		}
+		results = results[maxResults:]
+	}
+	t.persist(ctx, func() error { return t.c.Record(results, next) })
 }
 
 // expire gives up recipients that are deferred once more after the message's time is over. It is called after a
@@ -364,14 +425,19 @@ func (t *try) gone(ctx context.Context) bool {
 	return ok
 }
 
-// report tells the sender of failures that are on record and not reported.
-func (t *try) report(ctx context.Context) error {
+func (t *try) unreportedFailures() []int {
 	var bad []int
 	for i, r := range t.env.Rcpts {
 		if r.Last.Outcome().Bad() && !r.Bounced {
 			bad = append(bad, i)
 		}
 	}
+	return bad
+}
+
+// report tells the sender of failures that are on record and not reported.
+func (t *try) report(ctx context.Context) error {
+	bad := t.unreportedFailures()
 	if len(bad) == 0 {
 		return nil
 	}
@@ -432,7 +498,8 @@ func (t *try) warn(ctx context.Context) {
 }
 
 // persist puts something on record, trying again for as long as the spool refuses (full, read-only); meanwhile
-// nothing new is started. After an I/O error nothing the file system says is believed: the message stays in doubt.
+// nothing new is started. Once the disk has not confirmed a record nothing that it says is believed, until the daemon
+// has been started anew: the message stays in doubt.
 func (t *try) persist(ctx context.Context, record func() error) bool {
 	err := record()
 	if err == nil {
@@ -442,9 +509,9 @@ func (t *try) persist(ctx context.Context, record func() error) bool {
 	t.q.do(func() { t.q.stalled++ })
 	for wait := time.Second; err != nil; wait = min(2*wait, 30*time.Second) {
 		retry := time.NewTimer(wait)
-		hopeless := errors.Is(err, syscall.EIO)
-		if hopeless {
+		if errors.Is(err, syscall.EIO) || errors.Is(err, spool.ErrUnsafe) {
 			retry.Stop()
+			t.opt.Log.Error("the disk did not confirm an outcome: look after it, then restart the daemon", "id", t.it.id)
 		}
 		select {
 		case <-ctx.Done():

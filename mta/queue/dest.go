@@ -15,6 +15,7 @@ type dest struct {
 	refs   int     // messages that point here
 	active int     // slots in use
 	limit  int     // slots; grows on success, shrinks on failure
+	most   int     // the limit's limit
 	inRing bool
 
 	// A destination of which no host answers is left alone until deadUntil, then tried by one message.
@@ -29,10 +30,17 @@ const firstSlots = 5
 func (q *Queue) dest(key string) *dest {
 	d := q.dests[key]
 	if d == nil {
-		d = &dest{key: key, limit: min(firstSlots, q.options().Connections)}
+		most := q.most(key)
+		d = &dest{key: key, limit: min(firstSlots, most), most: most}
 		q.dests[key] = d
 	}
 	return d
+}
+
+// most is how many attempts at a destination may run at once.
+func (q *Queue) most(key string) int {
+	d, opt := q.current()
+	return or(d.Limit(key), opt.Connections)
 }
 
 func (q *Queue) unref(d *dest) {
@@ -144,7 +152,7 @@ func (q *Queue) giveBack(d *dest, rep *Report) {
 func (d *dest) learn(rep *Report, opt Options) {
 	if !rep.Dead {
 		d.deadUntil, d.deadFor = time.Time{}, 0
-		if d.limit < opt.Connections {
+		if d.limit < d.most {
 			d.limit++
 		}
 		return

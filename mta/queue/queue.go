@@ -15,6 +15,7 @@ package queue
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -27,6 +28,8 @@ import (
 type Deliverer interface {
 	// Key names the destination of a recipient: equal keys share a transaction and a limit. No I/O.
 	Key(sender string, r spool.Recipient) string
+	// Limit is how many attempts at a destination may run at once; 0: as Options.Connections says. No I/O.
+	Limit(key string) int
 	// Expand replaces aliases and users by what they stand for. It is asked at each try; recipients that are settled
 	// keep their index.
 	Expand(ctx context.Context, c spool.Claim) []spool.Recipient
@@ -124,6 +127,7 @@ type Queue struct {
 	rush    bool                  // all was asked for before it was listed
 	busy    map[spool.ID]struct{} // messages worked on
 	stalled int                   // results that could not be recorded: nothing new is started
+	tidied  time.Time             // when destinations that nothing needs were last looked for
 	workers sync.WaitGroup
 }
 
@@ -146,7 +150,8 @@ func (q *Queue) Reload(d Deliverer, opt Options) {
 	q.settings.Unlock()
 	q.do(func() {
 		for _, d := range q.dests {
-			d.limit = min(d.limit, opt.Connections)
+			d.most = q.most(d.key)
+			d.limit = min(d.limit, d.most)
 		}
 	})
 }
@@ -179,7 +184,7 @@ func (q *Queue) run(ctx context.Context) error {
 	}
 	attempts, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	q.workers.Go(func() { q.list(listing) })
+	q.workers.Go(func() { q.listAll(listing) })
 
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -229,8 +234,36 @@ func (q *Queue) drain(watch <-chan spool.Summary, cut context.CancelFunc) {
 	}
 }
 
-// list tells the scheduler what is in the spool, in batches. New mail is tried meanwhile.
-func (q *Queue) list(ctx context.Context) {
+// relist is the wait before the spool is listed again, where a part of it could not be read.
+const relist = time.Minute
+
+// listAll lists the spool until all of it has been seen.
+func (q *Queue) listAll(ctx context.Context) {
+	again := time.NewTimer(relist)
+	defer again.Stop()
+	for whole := false; !whole; {
+		whole = q.list(ctx) || q.once
+		q.do(func() {
+			q.listed, q.rush = true, false
+			for parent := range q.parked {
+				q.unpark(parent)
+			}
+		})
+		if whole {
+			return
+		}
+		again.Reset(relist)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// list tells the scheduler what is in the spool, in batches, and reports whether all of it could be read; what is
+// damaged has been set aside. New mail is tried meanwhile.
+func (q *Queue) list(ctx context.Context) (whole bool) {
 	var batch []spool.Summary
 	flush := func() {
 		b := batch
@@ -241,12 +274,14 @@ func (q *Queue) list(ctx context.Context) {
 		})
 		batch = nil
 	}
+	whole = true
 	for s, err := range q.store.List(ctx) {
 		if ctx.Err() != nil {
-			return
+			return true
 		}
 		if err != nil {
 			q.options().Log.Error("a message cannot be read", "err", err)
+			whole = whole && errors.Is(err, spool.ErrCorrupt)
 			continue
 		}
 		if batch = append(batch, s); len(batch) == 256 {
@@ -254,12 +289,7 @@ func (q *Queue) list(ctx context.Context) {
 		}
 	}
 	flush()
-	q.do(func() {
-		q.listed, q.rush = true, false
-		for parent := range q.parked {
-			q.unpark(parent)
-		}
-	})
+	return whole
 }
 
 // do has f executed by the goroutine of Run, and reports whether it was.
@@ -365,6 +395,12 @@ func (q *Queue) wake() {
 		return
 	}
 	now := q.options().Now()
+	if now.Sub(q.tidied) > time.Minute {
+		q.tidied = now
+		for _, d := range q.dests {
+			q.tidy(d)
+		}
+	}
 	for len(q.waiting) > 0 && !q.waiting[0].next.After(now) {
 		q.makeReady(heap.Pop(&q.waiting).(*item))
 	}
@@ -381,6 +417,9 @@ func (q *Queue) sleep() time.Duration {
 
 // forget drops a message that has left the spool.
 func (q *Queue) forget(it *item) {
+	if q.items[it.id] != it {
+		return
+	}
 	if it.pos >= 0 {
 		heap.Remove(&q.waiting, int(it.pos))
 	}

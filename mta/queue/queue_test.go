@@ -25,6 +25,7 @@ type memory struct {
 	msgs    map[spool.ID]*stored
 	watch   chan spool.Summary
 	refuse  func(op string) error // injected faults; nil: none
+	slow    func(op string)       // called before anything changes; nil: nothing is
 	removed []spool.ID
 	claims  int // at this moment
 	most    int
@@ -115,6 +116,9 @@ type claim struct {
 }
 
 func (c *claim) change(op string, f func()) error {
+	if c.m.slow != nil {
+		c.m.slow(op)
+	}
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
 	if c.m.refuse != nil {
@@ -196,6 +200,8 @@ type script struct {
 func domain(addr string) string { return addr[strings.LastIndexByte(addr, '@')+1:] }
 
 func (s *script) Key(_ string, r spool.Recipient) string { return domain(r.Addr) }
+
+func (s *script) Limit(string) int { return 0 }
 
 func (s *script) Expand(_ context.Context, c spool.Claim) []spool.Recipient {
 	rcpts := c.Envelope().Rcpts
@@ -575,6 +581,32 @@ func TestDestinationsOfOneMessageWithoutASlotWaitUnclaimedAndOthersAreNotTriedAg
 		env, _ = m.envelope("A")
 		if env.Tries != 1 {
 			t.Errorf("%d tries counted, want 1", env.Tries)
+		}
+	})
+}
+
+func TestMessageStaysUntilAllItsDestinationsAreOnRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, s := newMemory(), &script{answer: everybody(sent)}
+		var recording atomic.Int32
+		m.slow = func(op string) {
+			switch op {
+			case "record":
+				recording.Add(1)
+				time.Sleep(time.Second)
+				recording.Add(-1)
+			case "remove":
+				if recording.Load() > 0 {
+					t.Error("removed while a result was being recorded")
+				}
+			}
+		}
+		stop := start(t, New(m, s, Options{}))
+		defer stop()
+		m.put("A", message("bob@one.example", "carol@two.example", "dave@three.example"))
+		pass(time.Minute)
+		if _, there := m.envelope("A"); there {
+			t.Error("the delivered message is still there")
 		}
 	})
 }
