@@ -15,6 +15,7 @@ import (
 
 	"signpost/mta/config"
 	"signpost/mta/local"
+	"signpost/spool"
 )
 
 // installedHelper is where packages put cmd/deliver.
@@ -58,7 +59,12 @@ func (d *Daemon) settle(ctx context.Context) error {
 
 // answers reports whether somebody listens on a socket.
 func answers(socket string) bool {
-	conn, err := net.Dial("unix", socket)
+	name, done, err := spool.SocketName(socket)
+	if err != nil {
+		return false
+	}
+	defer done()
+	conn, err := net.Dial("unix", name)
 	if err != nil {
 		return false
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,38 +22,23 @@ type wire struct {
 const tick = 250 * time.Millisecond
 
 // dial connects to the socket at path, which may be longer than sun_path.
-func dial(path string, done <-chan struct{}, until time.Time) (*wire, error) {
-	addr, dir, err := sockaddr(path)
+func dial(path string, stop <-chan struct{}, until time.Time) (*wire, error) {
+	name, done, err := SocketName(path)
 	if err != nil {
 		return nil, err
 	}
-	if dir >= 0 {
-		defer unix.Close(dir)
-	}
+	defer done()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	w := &wire{fd: fd, done: done, until: until}
+	w := &wire{fd: fd, done: stop, until: until}
 	w.r = bufio.NewReaderSize(readWire{w}, 4<<10)
-	if err := w.connect(addr); err != nil {
+	if err := w.connect(&unix.SockaddrUnix{Name: name}); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
-}
-
-// sockaddr makes an address of path. Where path is too long for one it goes through a descriptor of its folder, which
-// is to be closed once the address has been used; else dir is negative.
-func sockaddr(path string) (addr *unix.SockaddrUnix, dir int, err error) {
-	if len(path) < len(unix.RawSockaddrUnix{}.Path) {
-		return &unix.SockaddrUnix{Name: path}, -1, nil
-	}
-	dir, err = unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, -1, &os.PathError{Op: "open", Path: filepath.Dir(path), Err: err}
-	}
-	return &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/" + filepath.Base(path)}, dir, nil
 }
 
 func (w *wire) connect(addr unix.Sockaddr) error {

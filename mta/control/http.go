@@ -102,15 +102,21 @@ type Client struct{ http *http.Client }
 
 var _ Admin = (*Client)(nil)
 
-// Dial prepares a client for the socket at path. spool.ErrNoDaemon: nobody listens there.
+// Dial prepares a client for the socket at path, which may be longer than a socket address. spool.ErrNoDaemon: nobody
+// listens there; fs.ErrPermission: somebody may, but the caller may not connect.
 func Dial(ctx context.Context, path string) (*Client, error) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		name, done, err := spool.SocketName(path)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+		return d.DialContext(ctx, "unix", name)
 	}
 	c, err := dial(ctx, "", "")
 	if err != nil {
-		return nil, fmt.Errorf("%w on %s: %v", spool.ErrNoDaemon, path, err)
+		return nil, fmt.Errorf("%w on %s: %w", spool.ErrNoDaemon, path, err)
 	}
 	c.Close()
 	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial}}}, nil

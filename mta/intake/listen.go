@@ -6,10 +6,8 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
-	"strconv"
 
-	"golang.org/x/sys/unix"
+	"signpost/spool"
 )
 
 // Listen makes a Unix socket at path with the permissions mode, in place of one that a process before left there; the
@@ -45,17 +43,13 @@ func removeSocket(path string) error {
 	return os.Remove(path)
 }
 
-// listenUnix goes through a descriptor of the folder where path is too long for an address.
 func listenUnix(path string) (*net.UnixListener, error) {
-	if len(path) >= len(unix.RawSockaddrUnix{}.Path) {
-		dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return nil, err
-		}
-		defer unix.Close(dir)
-		path = "/proc/self/fd/" + strconv.Itoa(dir) + "/" + filepath.Base(path)
+	name, done, err := spool.SocketName(path)
+	if err != nil {
+		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	defer done()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}

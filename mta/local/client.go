@@ -36,7 +36,12 @@ func exchange(ctx context.Context, socket string, req request, content io.Reader
 	if err := req.check(); err != nil {
 		return spool.Result{}, err
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	name, done, err := spool.SocketName(socket)
+	if err != nil {
+		return spool.Result{}, err
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", name)
+	done()
 	if err != nil {
 		return spool.Result{}, err
 	}

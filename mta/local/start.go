@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+
+	"signpost/spool"
 )
 
 // Options say how StartHelper starts the helper.
@@ -68,7 +70,12 @@ func listen(o Options) (*net.UnixListener, error) {
 			return nil, err
 		}
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: o.Socket, Net: "unix"})
+	name, done, err := spool.SocketName(o.Socket)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
