@@ -52,6 +52,9 @@ func (d *deliverer) Key(sender string, r spool.Recipient) string {
 	return d.router.Key(r.Addr, sender)
 }
 
+// Limit is as queue.Deliverer says.
+func (d *deliverer) Limit(key string) int { return d.router.Connections(key) }
+
 func (d *deliverer) isLocal(addr string) bool { return d.local.Local(domainOf(addr)) }
 
 func domainOf(addr string) string {

@@ -91,6 +91,19 @@ func (r *Router) Key(rcpt, sender string) string {
 	return domain + " (route " + strconv.Itoa(no+1) + ")"
 }
 
+// Connections is how many connections at once the rule behind a key of Router.Key allows; 0: it does not say.
+func (r *Router) Connections(key string) int {
+	_, tail, ok := strings.Cut(key, " (route ")
+	if !ok {
+		return 0
+	}
+	no, err := strconv.Atoi(strings.TrimSuffix(tail, ")"))
+	if err != nil || no < 1 || no > len(r.Routes) {
+		return 0
+	}
+	return r.Routes[no-1].Connections
+}
+
 // String is the relay as in the configuration.
 func (r Relay) String() string {
 	scheme := "smtp://"

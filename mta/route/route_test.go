@@ -466,3 +466,17 @@ func FuzzRoute(f *testing.F) {
 		}
 	})
 }
+
+func TestConnectionsAreThoseOfTheRuleBehindAKey(t *testing.T) {
+	r := &Router{Routes: []Rule{{To: []string{"a.test"}, Relays: []Relay{{Host: "relay.test"}}, Connections: 3}, {To: []string{"b.test"}}}}
+	for rcpt, want := range map[string]int{"x@a.test": 3, "x@b.test": 0, "x@c.test": 0} {
+		if got := r.Connections(r.Key(rcpt, "ann@host.test")); got != want {
+			t.Errorf("%s: %d, want %d", rcpt, got, want)
+		}
+	}
+	for _, key := range []string{"", "local", "a (route 0)", "a (route 9)", "a (route x)"} {
+		if got := r.Connections(key); got != 0 {
+			t.Errorf("%q: %d, want 0", key, got)
+		}
+	}
+}
