@@ -63,13 +63,13 @@ type Envelope struct {
 // Origin is who handed a message in. What the kernel or an authentication proved stands apart from what the caller
 // only claims.
 type Origin struct {
-	Via    string // "socket", "drop", "smtp", "bounce", "double-bounce", "delay", "notice"
-	UID    int    // proven by the kernel where Via is "socket" or "drop"; else -1
-	Login  string // name of UID by this host's own passwd; empty when it knows none
-	Client string // network address of an SMTP client
-	Auth   string // authenticated user of an SMTP client
-	PID    int    // claim
-	Claims string // claim: what the caller said of itself, one line
+	Via    string `json:"via"`              // "socket", "drop", "smtp", "bounce", "double-bounce", "delay", "notice"
+	UID    int    `json:"uid"`              // proven by the kernel where Via is "socket" or "drop"; else -1
+	Login  string `json:"login,omitempty"`  // name of UID by this host's own passwd; empty when it knows none
+	Client string `json:"client,omitempty"` // network address of an SMTP client
+	Auth   string `json:"auth,omitempty"`   // authenticated user of an SMTP client
+	PID    int    `json:"pid,omitempty"`    // claim
+	Claims string `json:"claims,omitempty"` // claim: what the caller said of itself, one line
 }
 
 // Notify is the NOTIFY parameter of one recipient (RFC 3461 4.1), a set of bits.

@@ -178,7 +178,7 @@ func origin(who *history.Origin) string {
 		}
 		text := fmt.Sprintf("%s (uid %d) through %s", name, who.UID, map[string]string{"socket": "sendmail", "drop": "sendmail while the daemon was away"}[who.Via])
 		if who.Claims != "" {
-			text += ", which calls itself " + printable(who.Claims)
+			text += " (it says: " + printable(who.Claims) + ")"
 		}
 		return text
 	case "smtp":
