@@ -92,7 +92,7 @@ func serve(f flags, stderr io.Writer) error {
 		defer stop()
 	}
 	c := &current{path: f.config}
-	cfg, err := c.load()
+	cfg, err := c.first()
 	if err != nil {
 		return err
 	}
@@ -172,6 +172,16 @@ func (c *current) load() (config.Config, error) {
 		}
 	}
 	return config.Read(c.path)
+}
+
+// first reads the configuration at the start. It then holds, also when the file is broken before the first delivery.
+func (c *current) first() (config.Config, error) {
+	version := c.version()
+	cfg, err := c.load()
+	if err == nil {
+		c.stamp, c.known = version, mailboxes(cfg)
+	}
+	return cfg, err
 }
 
 // version tells states of the file apart.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -261,6 +262,19 @@ func TestAReloadedConfigurationHoldsUnlessItIsBroken(t *testing.T) {
 		if r := s.deliver(s.program("/bin/true")); r.Status.String() != step.status {
 			t.Errorf("after %q: %v %s", step.text, r.Status, r.Detail)
 		}
+	}
+}
+
+func TestAConfigurationBrokenBeforeTheFirstDelivery(t *testing.T) {
+	s := newSite(t, "")
+	c := &current{path: s.config}
+	if _, err := c.first(); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "signpost.toml", "[local\n")
+	m, err := c.mailboxes(slog.New(slog.DiscardHandler))
+	if err != nil || m.Hostname != "host.example.test" {
+		t.Errorf("%+v, %v: not what was in force", m, err)
 	}
 }
 
