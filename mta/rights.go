@@ -165,6 +165,22 @@ func become(who local.User) error {
 // do nothing, even where the daemon itself runs as that account: nobody can tell the two apart.
 const unknownUID = 65534
 
+// AsOwner makes root the owner of the spool at path, for good, before a command works on it while no daemon runs: what
+// root makes there the daemon could not use afterwards.
+func AsOwner(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
+		return become(local.User{Name: fmt.Sprintf("the owner of %s", path), UID: int(st.Uid), GID: int(st.Gid)})
+	}
+	return nil
+}
+
 // insider reports whether uid is root, the daemon's own account or a member of its group: they see and do everything.
 func insider(ctx context.Context, cfg config.Config, uid int) bool {
 	switch uid {

@@ -12,8 +12,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"signpost/mta"
 	"signpost/mta/config"
 	"signpost/mta/control"
+	"signpost/mta/history"
 	"signpost/spool"
 )
 
@@ -33,12 +35,26 @@ func withAdmin(ctx context.Context, g *globals, f func(config.Config, control.Ad
 	if _, statErr := os.Stat(cfg.Spool.Path); statErr != nil {
 		return fmt.Errorf("no daemon answers on %s, and the spool cannot be opened: %w", cfg.Spool.Control(), statErr)
 	}
+	return withSpool(cfg, f)
+}
+
+// withSpool calls f with the spool itself.
+func withSpool(cfg config.Config, f func(config.Config, control.Admin) error) error {
+	if err := mta.AsOwner(cfg.Spool.Path); err != nil {
+		return err
+	}
 	dir, err := spool.Open(cfg.Spool.Path, spool.Options{})
 	if err != nil {
 		return fmt.Errorf("no daemon answers on %s, and the spool cannot be opened: %w", cfg.Spool.Control(), err)
 	}
 	defer dir.Close()
-	return f(cfg, &control.Spool{Dir: dir, History: filepath.Join(cfg.Spool.Path, "history")})
+	admin := &control.Spool{Dir: dir, History: filepath.Join(cfg.Spool.Path, "history")}
+	if cfg.Log.History > 0 {
+		journal := history.Open(admin.History, cfg.Log.History.Std())
+		defer journal.Close()
+		admin.Flush, admin.Remember = journal.Flush, func(r history.Record) { journal.Add(r) } // it is no part of the promise
+	}
+	return f(cfg, admin)
 }
 
 // printable makes a stranger's text fit for a terminal: one line, no control character takes effect, no order of

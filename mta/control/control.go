@@ -91,7 +91,9 @@ type Spool struct {
 	Queue   *queue.Queue // nil while no daemon runs
 	History string       // folder
 	Flush   func()       // makes the history complete on disk; may be nil
-	Now     func() time.Time
+	// Remember puts what is done while no daemon runs into the history; nil: it is not remembered.
+	Remember func(history.Record)
+	Now      func() time.Time
 }
 
 var _ Admin = (*Spool)(nil)
@@ -218,7 +220,7 @@ func (s *Spool) now() time.Time {
 
 func (s *Spool) retry(ctx context.Context, id spool.ID, _ string) error {
 	if s.Queue == nil {
-		return s.claimed(ctx, id, func(c spool.Claim) error { return c.Record(nil, s.now()) })
+		return s.claimed(ctx, id, "", func(c spool.Claim) error { return c.Record(nil, s.now()) })
 	}
 	if s.Queue.Retry(id) == 0 {
 		return spool.ErrNotFound
@@ -231,30 +233,38 @@ func (s *Spool) hold(ctx context.Context, id spool.ID, reason string) error {
 		reason = "held by an administrator"
 	}
 	if s.Queue == nil {
-		return s.claimed(ctx, id, func(c spool.Claim) error { return c.Hold(reason) })
+		return s.claimed(ctx, id, "held", func(c spool.Claim) error { return c.Hold(reason) })
 	}
 	return s.Queue.Hold(ctx, id, reason)
 }
 
 func (s *Spool) release(ctx context.Context, id spool.ID, _ string) error {
 	if s.Queue == nil {
-		return s.claimed(ctx, id, func(c spool.Claim) error { return c.Hold("") })
+		return s.claimed(ctx, id, "released", func(c spool.Claim) error { return c.Hold("") })
 	}
 	return s.Queue.Release(ctx, id)
 }
 
 func (s *Spool) delete(ctx context.Context, id spool.ID, _ string) error {
 	if s.Queue == nil {
-		return s.claimed(ctx, id, func(c spool.Claim) error { return c.Remove() })
+		return s.claimed(ctx, id, "removed", func(c spool.Claim) error { return c.Remove() })
 	}
 	return s.Queue.Delete(ctx, id)
 }
 
-func (s *Spool) claimed(ctx context.Context, id spool.ID, f func(spool.Claim) error) error {
+// claimed does something to a message while no daemon runs. What names it for the history; empty: it is not worth it.
+func (s *Spool) claimed(ctx context.Context, id spool.ID, what string, f func(spool.Claim) error) error {
 	c, err := s.Dir.Claim(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer c.Release()
-	return f(c)
+	env, size := c.Envelope(), c.Size()
+	if err := f(c); err != nil {
+		return err
+	}
+	if what != "" && s.Remember != nil {
+		s.Remember(history.Record{Time: s.now(), ID: id, What: what, From: env.Sender, Size: size, Gone: what == "removed"})
+	}
+	return nil
 }

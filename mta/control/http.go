@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"signpost/mta/history"
@@ -21,9 +22,21 @@ import (
 // A request that acts names this many messages at most; who means more says so by All, Domain or Sender.
 const maxAction = 4 << 20
 
-// Serve answers requests on l with what a can do, until ctx ends. l is closed.
+// Serve answers requests on l with what a can do, until ctx ends. l is closed, and no request is worked on any more
+// when it returns: what a stands on may then be taken away.
 func Serve(ctx context.Context, l net.Listener, a Admin) error {
-	srv := &http.Server{Handler: handler(a), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	var working sync.RWMutex
+	defer working.Lock() // waits for all that work
+	h := handler(a)
+	counted := func(w http.ResponseWriter, r *http.Request) {
+		if !working.TryRLock() {
+			http.Error(w, "the daemon is stopping", http.StatusServiceUnavailable)
+			return
+		}
+		defer working.RUnlock()
+		h.ServeHTTP(w, r)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(counted), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stop()
@@ -47,6 +60,9 @@ func handler(a Admin) http.Handler {
 				return
 			}
 		}
+		if r.Context().Err() != nil {
+			panic(http.ErrAbortHandler) // or half a list would look like a whole one
+		}
 	})
 	mux.HandleFunc("GET /queue/{id}", func(w http.ResponseWriter, r *http.Request) {
 		m, err := a.Show(r.Context(), spool.ID(r.PathValue("id")))
@@ -60,7 +76,9 @@ func handler(a Admin) http.Handler {
 		}
 		defer c.Close()
 		w.Header().Set("Content-Type", "application/octet-stream")
-		io.Copy(w, c)
+		if _, err := io.Copy(w, c); err != nil {
+			panic(http.ErrAbortHandler) // as above
+		}
 	})
 	mux.HandleFunc("POST /act", func(w http.ResponseWriter, r *http.Request) {
 		var act Action
