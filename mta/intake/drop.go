@@ -203,7 +203,7 @@ func (e *emptier) take(ctx context.Context, name string) bool {
 		e.remove(name)
 		return true
 	case errors.Is(err, fs.ErrNotExist): // taken before, or taken back
-	case permanent(err):
+	case errors.Is(err, spool.ErrCorrupt):
 		e.reject(name, err)
 	default:
 		e.full = e.full || errors.Is(err, spool.ErrNoSpace)
@@ -212,34 +212,34 @@ func (e *emptier) take(ctx context.Context, name string) bool {
 	return false
 }
 
-// permanent reports whether trying the same file again is of no use.
-func permanent(err error) bool {
-	if errors.Is(err, spool.ErrCorrupt) {
-		return true
-	}
-	return spool.StatusOf(err).Class == 5
-}
-
-// move puts the message into the Store. It does so also where it is there already.
+// move puts the message into the Store. It does so also where it is there already. ErrCorrupt says that the file is no
+// message: any other is accepted, if only to be bounced, as its caller has been told that it is.
 func (e *emptier) move(ctx context.Context, name string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: panic: %v\n%s", spool.ErrCorrupt, p, debug.Stack())
 		}
 	}()
-	d, err := e.drop.Open(name, e.intake.MaxSize)
+	d, err := e.drop.Open(name, 0)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	who := Caller{ID: d.ID, At: d.ID.Time()}
 	who.Via, who.UID = ViaDrop, d.UID
-	h, err := e.intake.Create(ctx, who, d.Told)
+	h, err := e.intake.create(ctx, who, d.Told, func(int64) error { return nil })
 	if err != nil {
 		return err
 	}
 	defer h.Abort()
-	if _, err := io.Copy(h, d.Content()); err != nil {
+	content := d.Content()
+	if most := e.intake.MaxSize; most > 0 && d.Size > most {
+		if err := h.tooBig(); err != nil {
+			return err
+		}
+		content = io.LimitReader(content, most) // the rest is not worth its time and space, however much it is
+	}
+	if _, err := io.Copy(h, content); err != nil {
 		return err
 	}
 	if err := h.Commit(); err != nil && !errors.Is(err, spool.ErrExists) {

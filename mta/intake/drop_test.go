@@ -207,11 +207,7 @@ func TestHostileDropFilesDoNotStopTheOthers(t *testing.T) {
 	_, err = f.WriteAt([]byte("X"), 70)
 	must(err)
 	must(f.Close())
-	leave(t, d, spool.Told{Rcpts: to("|/bin/sh")}, "Subject: nobody\r\n\r\n")
-	leave(t, d, spool.Told{Rcpts: to("b@x"), Sender: ref("a@x\r\nDATA")}, "Subject: sender\r\n\r\n")
-	leave(t, d, plain, strings.Repeat("X: y\r\n", 1001)+"\r\n")
-	leave(t, d, plain, "Subject: big\r\n\r\n"+strings.Repeat("x", 1<<20))
-	moved := 9
+	moved := 5
 
 	m := new(memory)
 	i := newIntake(m)
@@ -305,6 +301,74 @@ func TestDropLoopIsBounced(t *testing.T) {
 	e.scan(t.Context())
 	if r := m.one(t).env.Rcpts[0]; r.Last.Status != (spool.Status{Class: 5, Subject: 4, Detail: 6}) || r.Bounced {
 		t.Errorf("recipient %+v", r)
+	}
+}
+
+// So is everything else that a caller of the socket would be told.
+func TestDropRefusedIsBounced(t *testing.T) {
+	i := newIntake(nil)
+	own := i.own(i.originator(os.Getuid(), ""))
+	many := make([]spool.Recipient, spool.MaxToldRcpts+1)
+	tests := []struct {
+		name    string
+		told    spool.Told
+		content string
+		status  spool.Status
+		sender  string
+		ret     string
+		holds   string // in what is stored
+		size    int    // the most that is stored
+	}{
+		{"no usable recipient", spool.Told{Rcpts: to("|/bin/sh")}, "Subject: s\r\n\r\n",
+			spool.Status{Class: 5, Subject: 1, Detail: 3}, own, "", "Subject: s", 1000},
+		{"a recipient too long once qualified", spool.Told{Rcpts: to(strings.Repeat("x", 310))}, "Subject: s\r\n\r\n",
+			spool.Status{Class: 5, Subject: 1, Detail: 3}, own, "", "Subject: s", 1000},
+		{"no recipients", spool.Told{Sender: ref("a@x")}, "Subject: s\r\n\r\n",
+			spool.Status{Class: 5, Subject: 5, Detail: 4}, "a@x", "", "Subject: s", 1000},
+		{"too many recipients", spool.Told{Sender: ref("a@x"), Rcpts: many}, "Subject: s\r\n\r\n",
+			spool.Status{Class: 5, Subject: 5, Detail: 3}, "a@x", "", "Subject: s", 1000},
+		{"a bad sender", spool.Told{Rcpts: to("b@x"), Sender: ref("a@x\r\nDATA")}, "Subject: s\r\n\r\n",
+			spool.Status{Class: 5, Subject: 1, Detail: 7}, own, "", "Subject: s", 1000},
+		{"too many fields", plain, strings.Repeat("X: y\r\n", 1001) + "\r\nbody",
+			spool.Status{Class: 5, Subject: 3, Detail: 4}, own, "", "From: ", 1000},
+		{"too big", spool.Told{Rcpts: to("b@x"), Ret: "FULL"}, "Subject: s\r\n\r\n" + strings.Repeat("x", 1<<20),
+			spool.Status{Class: 5, Subject: 3, Detail: 4}, own, "HDRS", "Subject: s", 1<<20 + 1000},
+		{"too big once its line ends are CRLF", plain, "Subject: s\n\n" + strings.Repeat("\n", 1<<19),
+			spool.Status{Class: 5, Subject: 3, Detail: 4}, own, "HDRS", "Subject: s", 1<<20 + 1000},
+		{"a header too big once its line ends are CRLF", plain, "Subject: s\n" + strings.Repeat(" "+strings.Repeat("x", 1022)+"\n", 1023),
+			spool.Status{Class: 5, Subject: 3, Detail: 4}, own, "", "From: ", 1000},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d, m := dropFolder(t), new(memory)
+			i := newIntake(m)
+			i.MaxSize = 1 << 20
+			e, log := once(i, d)
+			leave(t, d, tt.told, tt.content)
+			if err := e.scan(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			msg := m.one(t)
+			if msg.env.Sender != tt.sender || tt.ret != "" && msg.env.Ret != tt.ret {
+				t.Errorf("sender %q, ret %q", msg.env.Sender, msg.env.Ret)
+			}
+			if len(msg.env.Rcpts) == 0 {
+				t.Error("no recipients")
+			}
+			for _, r := range msg.env.Rcpts {
+				if r.Last.Status != tt.status || r.Last.Detail == "" || r.Bounced {
+					t.Errorf("recipient %+v", r)
+				}
+			}
+			if !strings.Contains(msg.content, tt.holds) || len(msg.content) > tt.size {
+				t.Errorf("%d octets: %.1000q", len(msg.content), msg.content)
+			}
+			wantNames(t, e.dir, 0)
+			wantNames(t, filepath.Join(filepath.Dir(d.Path), "corrupt"), 0)
+			if log.Len() > 0 {
+				t.Errorf("log: %s", log)
+			}
+		})
 	}
 }
 

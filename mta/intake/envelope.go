@@ -1,9 +1,11 @@
 package intake
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"signpost/compat/header"
 	"signpost/spool"
@@ -55,15 +57,22 @@ func plainLogin(s string) bool {
 	return s != "" && len(s) <= 64
 }
 
-// envelope makes the envelope from what who told.
+// envelope makes the envelope from what who told. Of a caller who has been told that the message is accepted (see
+// promised) nothing is refused: the recipients have failed, and the bounce goes to the owner where the sender is bad.
 func (i *Intake) envelope(who Caller, told spool.Told, from originator) (spool.Envelope, error) {
-	sender, err := i.sender(told.Sender, from)
-	if err != nil {
-		return spool.Envelope{}, err
-	}
-	rcpts, err := i.recipients(who, told.Rcpts)
-	if err != nil {
-		return spool.Envelope{}, err
+	sender, badSender := i.sender(told.Sender, from)
+	rcpts, badRcpts := i.recipients(who, told.Rcpts)
+	if err := cmp.Or(badSender, badRcpts); err != nil {
+		if !who.promised() {
+			return spool.Envelope{}, err
+		}
+		if badSender != nil {
+			sender = i.own(from)
+		}
+		if len(rcpts) == 0 { // a message has one, and a bounce speaks of one
+			rcpts = []spool.Recipient{{Addr: i.own(from)}}
+		}
+		failAll(rcpts, cmp.Or(badRcpts, badSender), who.At)
 	}
 	env := spool.Envelope{
 		Sender:  sender,
@@ -90,6 +99,18 @@ func (i *Intake) envelope(who Caller, told spool.Told, from originator) (spool.E
 		env.Next = i.now().Add(settle)
 	}
 	return env, nil
+}
+
+// promised reports whether the caller has been told that the message is accepted: then it can only be bounced.
+func (c Caller) promised() bool { return c.Via == ViaDrop }
+
+// failAll makes err the result of the recipients that have not failed before.
+func failAll(rcpts []spool.Recipient, err error, at time.Time) {
+	for n := range rcpts {
+		if !rcpts[n].Settled() {
+			rcpts[n].Last = spool.ResultOf(refusal(err), at)
+		}
+	}
 }
 
 func (i *Intake) own(from originator) string { return from.login + "@" + i.Origin }
@@ -137,7 +158,7 @@ var (
 )
 
 // recipients qualifies the recipients and leaves out those given before. Bad ones stay, as failed: the sender is told
-// in a bounce. None that is good is an error.
+// in a bounce. None that is good is an error; the bad ones are given all the same.
 func (i *Intake) recipients(who Caller, told []spool.Recipient) ([]spool.Recipient, error) {
 	switch {
 	case len(told) == 0:
@@ -159,7 +180,7 @@ func (i *Intake) recipients(who Caller, told []spool.Recipient) ([]spool.Recipie
 	}
 	if !good {
 		first := list[0]
-		return nil, spool.Errorf(first.Last.Status, "recipient %.100q: %s", first.Addr, first.Last.Detail)
+		return list, spool.Errorf(first.Last.Status, "recipient %.100q: %s", first.Addr, first.Last.Detail)
 	}
 	return list, nil
 }

@@ -91,7 +91,8 @@ func (i *Intake) log() *slog.Logger {
 
 // Create starts a message of who. Errors, also those of the Handover, are *spool.Error with what the caller is to be
 // told: 5.1.3 no usable recipient, 5.1.7 bad sender, 5.3.4 too big (ErrTooBig), 5.4.6 a loop, 5.5.x nonsense, 4.3.1 no
-// space (ErrNoSpace), 4.3.0 what the system said. Commit gives ErrExists where a message of this id is in the Store.
+// space (ErrNoSpace), 4.3.0 what the system said. A message from drop/ is never refused with a class 5 status: it is
+// taken with failed recipients, and what is over a limit is left out of it. Commit gives ErrExists where a message of this id is in the Store.
 func (i *Intake) Create(ctx context.Context, who Caller, told spool.Told) (spool.Handover, error) {
 	h, err := i.create(ctx, who, told, func(int64) error { return nil })
 	if err != nil {
@@ -140,6 +141,7 @@ type handover struct {
 	norm     header.Normalizer
 	split    header.Splitter
 	headed   bool   // the header is written
+	cut      bool   // the rest is over a limit and left out
 	size     int64  // content in normal form so far, octets
 	written  int64  // octets given to w
 	reserved int64  // of the header
@@ -184,9 +186,15 @@ func (h *handover) fail(err error) error {
 
 // take takes content in normal form.
 func (h *handover) take(p []byte) error {
+	if h.cut {
+		return nil
+	}
 	h.size += int64(len(p))
 	if most := h.intake.MaxSize; most > 0 && h.size > most {
-		return fmt.Errorf("%w of %d octets", spool.ErrTooBig, most)
+		if err := h.tooBig(); err != nil {
+			return err
+		}
+		p, h.cut = p[:int64(len(p))-(h.size-most)], true
 	}
 	if h.headed {
 		return h.pass(p)
@@ -196,7 +204,7 @@ func (h *handover) take(p []byte) error {
 	}
 	done, err := h.split.Feed(p)
 	if err != nil {
-		return badHeader(err)
+		return h.badHeader(err)
 	}
 	if done {
 		return h.endHeader()
@@ -223,9 +231,37 @@ func (h *handover) reserveHeader() error {
 	return nil
 }
 
-// badHeader is the refusal of a header over one of the limits.
-func badHeader(err error) error {
-	return &spool.Error{Status: spool.StatusOf(spool.ErrTooBig), Err: fmt.Errorf("%w: %w", spool.ErrTooBig, err)}
+// refuse gives err. Where the caller has been told already that the message is accepted, all its recipients have
+// failed instead, and the sender gets a bounce.
+func (h *handover) refuse(err error) error {
+	if !h.who.promised() {
+		return err
+	}
+	failAll(h.env.Rcpts, err, h.who.At)
+	return nil
+}
+
+// tooBig refuses content over the limit. A bounce quotes no more than the header, as the rest is not whole.
+func (h *handover) tooBig() error {
+	h.env.Ret = "HDRS"
+	return h.refuse(fmt.Errorf("%w of %d octets", spool.ErrTooBig, h.intake.MaxSize))
+}
+
+// badHeader refuses a header over one of the limits.
+func (h *handover) badHeader(err error) error {
+	if err := h.refuse(fmt.Errorf("%w: %w", spool.ErrTooBig, err)); err != nil {
+		return err
+	}
+	return h.bare()
+}
+
+// bare ends a message whose header cannot be used, with a header of our own and nothing else.
+func (h *handover) bare() error {
+	h.cut, h.split = true, header.Splitter{}
+	if err := h.split.End(); err != nil {
+		return err
+	}
+	return h.endHeader()
 }
 
 // endHeader completes the header and passes it on, with what has come of the body.
@@ -256,20 +292,12 @@ func (h *handover) stamp() stamp {
 	}
 }
 
-// checkHops refuses a loop. Where the caller has been told already that the message is accepted, all its recipients
-// have failed instead, and the sender gets a bounce.
+// checkHops refuses a loop.
 func (h *handover) checkHops(hops int) error {
 	if hops <= maxHops {
 		return nil
 	}
-	err := spool.Errorf(spool.Status{Class: 5, Subject: 4, Detail: 6}, "the message loops: %d hops", hops)
-	if h.who.Via != ViaDrop {
-		return err
-	}
-	for n := range h.env.Rcpts {
-		h.env.Rcpts[n].Last = spool.ResultOf(err, h.who.At)
-	}
-	return nil
+	return h.refuse(spool.Errorf(spool.Status{Class: 5, Subject: 4, Detail: 6}, "the message loops: %d hops", hops))
 }
 
 // Commit ends the message and makes it durable.
@@ -293,8 +321,11 @@ func (h *handover) finish() error {
 	if err := h.take(h.norm.Close(h.buf[:0])); err != nil || h.headed {
 		return err
 	}
+	if h.cut { // in the midst of the header
+		return h.bare()
+	}
 	if err := h.split.End(); err != nil {
-		return badHeader(err)
+		return h.badHeader(err)
 	}
 	return h.endHeader()
 }
