@@ -1,0 +1,158 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"signpost/mta/stage"
+	"signpost/packaging/e2e/inside"
+)
+
+// caller is somebody with few rights who calls sendmail.
+type caller struct {
+	name   string
+	as     []string // what stands before the program's name; started by root
+	sender string   // by default
+	uid    int      // in Received
+	drop   bool     // he can also leave a message while there is no daemon
+}
+
+func callers(t *testing.T) []caller {
+	t.Helper()
+	ann := inside.User(t, "ann")
+	setpriv := func(args ...string) []string { return append([]string{"/usr/bin/setpriv"}, args...) }
+	become := func(uid, gid int) []string {
+		return []string{fmt.Sprint("--reuid=", uid), fmt.Sprint("--regid=", gid), "--clear-groups"}
+	}
+	asAnn := become(ann.UID, ann.GID)
+	// A mount name space of its own, in which everything but /run/signpost cannot be written to.
+	const readOnly = `set -e
+for at in $(awk '{ print $2 }' /proc/mounts); do mount -o remount,bind,ro "$at" 2>/dev/null || :; done
+mount --bind /run/signpost /run/signpost
+mount -o remount,bind,rw /run/signpost
+if touch /var/spool/signpost/drop/new/x /tmp/x 2>/dev/null; then echo "it is not read-only" >&2; exit 99; fi
+exec "$@"`
+	return []caller{
+		{"an ordinary user", setpriv(asAnn...), "ann", ann.UID, true},
+		{"with no new privileges", setpriv(append(asAnn, "--no-new-privs")...), "ann", ann.UID, true},
+		{"without any capability to come by", setpriv(append(asAnn, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")...), "ann", ann.UID, true},
+		{"with a group of nobody", setpriv(become(ann.UID, 65534)...), "ann", ann.UID, true},
+		// That of whoever a user name space does not know, so it is nobody in particular.
+		{"the account nobody", setpriv(become(65534, 65534)...), "uid65534", 65534, true},
+		{"a uid without an account", setpriv(become(12345, 12345)...), "uid12345", 12345, true},
+		{"a uid without an account in group 0", setpriv(become(1000660000, 0)...), "uid1000660000", 1000660000, true},
+		{"root without capabilities", setpriv("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"), "root", 0, true},
+		{"a user name space of his own", append(setpriv(asAnn...), "/usr/bin/unshare", "--user"), "ann", ann.UID, true},
+		{"root of a user name space", append(setpriv(asAnn...), "/usr/bin/unshare", "--user", "--map-root-user"), "ann", ann.UID, true},
+		{"where only the socket's folder can be written to", append([]string{"/usr/bin/unshare", "--mount", "/bin/sh", "-c", readOnly, "sh"}, setpriv(asAnn...)...),
+			"ann", ann.UID, false},
+	}
+}
+
+// command prepares sendmail as the caller would run it, from a folder that is his to read and without an environment.
+func (c caller) command(t *testing.T, args ...string) *exec.Cmd {
+	cmd := inside.Command(t, c.as[0], append(append(c.as[1:len(c.as):len(c.as)], sendmailPath), args...)...)
+	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/bin:/bin:/usr/sbin"}
+	return cmd
+}
+
+// Callers with few rights hand in as everybody does, with a daemon and without one, and the message tells who they are.
+func TestRestrictedCallers(t *testing.T) {
+	inside.Run(t, inside.Callers, nil, func(t *testing.T) {
+		d, mx := outside(t)
+		list := callers(t)
+		for i, c := range list {
+			c.handsIn(t, fmt.Sprintf("with%d", i))
+		}
+		inside.Messages(t, mx, len(list))
+		d.Stop()
+		dropping := 0
+		for i, c := range list {
+			if c.drop {
+				c.handsIn(t, fmt.Sprintf("without%d", i))
+				dropping++
+				continue
+			}
+			cmd := c.command(t, "-i", "bob@example.net")
+			cmd.Stdin = strings.NewReader("Subject: s\n\nb\n")
+			before := len(spooled(t))
+			if status, said := inside.Status(t, cmd); status != 75 || !strings.Contains(said, "/run/signpost/submit.sock") || !strings.Contains(said, spoolDir+"/drop") ||
+				len(spooled(t)) != before {
+				t.Errorf("%s, without a daemon: status %d: %s", c.name, status, said)
+			}
+		}
+		d.Start()
+		got := make(map[string]stage.Transaction)
+		for _, m := range inside.Messages(t, mx, len(list)+dropping) {
+			got[parse(t, m.Content).Get("Subject")] = m
+		}
+		for i, c := range list {
+			c.arrived(t, got[fmt.Sprintf("with%d", i)])
+			if c.drop {
+				c.arrived(t, got[fmt.Sprintf("without%d", i)])
+			}
+		}
+		queueEmpty(t)
+	})
+}
+
+func (c caller) handsIn(t *testing.T, subject string) {
+	t.Helper()
+	cmd := c.command(t, "-i", "bob@example.net")
+	cmd.Stdin = strings.NewReader("Subject: " + subject + "\n\nb\n")
+	if status, said := inside.Status(t, cmd); status != 0 || said != "" {
+		t.Errorf("%s, %s: status %d: %s", c.name, subject, status, said)
+	}
+}
+
+func (c caller) arrived(t *testing.T, m stage.Transaction) {
+	t.Helper()
+	if m.Content == nil {
+		t.Errorf("%s: nothing arrived", c.name)
+		return
+	}
+	checkEnvelope(t, m, c.sender+"@"+inside.Hostname, "bob@example.net")
+	p := parse(t, m.Content)
+	if want := fmt.Sprintf("(from %s@localhost; uid %d)", c.sender, c.uid); !strings.Contains(p.Get("Received"), want) {
+		t.Errorf("%s: Received: %s, want %s", c.name, p.Get("Received"), want)
+	}
+}
+
+// sendmail is called by programs that have set limits on themselves.
+func TestLimitedCaller(t *testing.T) {
+	inside.Run(t, inside.Callers, nil, func(t *testing.T) {
+		d := inside.Daemon(t, "# as it is\n")
+		ann := inside.User(t, "ann")
+		check := func(when string) {
+			t.Helper()
+			for i, limit := range []string{"ulimit -n 8", "ulimit -s 256", "ulimit -t 5", "umask 777", "umask 0", "cd /; rmdir home/ann/gone"} {
+				subject := fmt.Sprintf("%s%d", when, i)
+				script := `mkdir -p gone; cd gone; ` + limit + `; printf 'Subject: ` + subject + `\n\nb\n' | /usr/sbin/sendmail -i root`
+				if status, said := inside.Status(t, ann.Command("/bin/sh", "-c", script)); status != 0 || said != "" {
+					t.Errorf("%s: status %d: %s", limit, status, said)
+				}
+				if when == "with" {
+					awaitMail(t, inside.User(t, "root"), "Subject: "+subject+"\n")
+				}
+			}
+		}
+		check("with")
+		d.Stop()
+		check("without")
+		for _, f := range spooled(t) {
+			(fact{path: f, mode: 0o640, owner: "ann:signpost"}).check(t)
+		}
+		d.Start()
+		for i := range 6 {
+			awaitMail(t, inside.User(t, "root"), fmt.Sprintf("Subject: without%d\n", i))
+		}
+		if s := d.PID(); s == 0 || syscall.Kill(s, 0) != nil {
+			t.Error("the daemon does not run any more")
+		}
+	})
+}
