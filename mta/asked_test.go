@@ -201,7 +201,7 @@ func TestTakenIsKnownAfterARestart(t *testing.T) {
 func TestAcceptedByWhatIsLeftOfTheHistory(t *testing.T) {
 	const id = spool.ID("01ARZ3NDEKTSV4RRFF")
 	by := func(uid int) history.Record {
-		return history.Record{ID: id, What: "accepted", Origin: &history.Origin{UID: uid}}
+		return history.Record{ID: id, What: "accepted", Origin: &spool.Origin{UID: uid}}
 	}
 	sent := history.Record{ID: id, What: "attempt", Gone: true}
 	for _, tt := range []struct {

@@ -38,7 +38,7 @@ type notes struct {
 
 // accepted notes a message that is in the spool from now on.
 func (n *notes) accepted(a intake.Accepted) {
-	o := history.Origin(a.Envelope.Origin)
+	o := a.Envelope.Origin
 	args := []any{"id", a.ID, "from", a.Envelope.Sender}
 	if o.UID >= 0 {
 		args = append(args, "uid", o.UID)

@@ -166,7 +166,7 @@ func outcome(r history.Rcpt) string {
 }
 
 // origin writes who handed a message in; what is only claimed is said to be.
-func origin(who *history.Origin) string {
+func origin(who *spool.Origin) string {
 	if who == nil {
 		return "somebody unknown"
 	}

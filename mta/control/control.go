@@ -48,7 +48,7 @@ type Message struct {
 	Next    *time.Time     `json:"next,omitempty"`
 	Held    string         `json:"held,omitempty"`
 	Parent  spool.ID       `json:"parent,omitempty"`
-	Origin  history.Origin `json:"origin"`
+	Origin  spool.Origin   `json:"origin"`
 	Error   string         `json:"error,omitempty"` // why the rest is not known
 }
 
@@ -128,7 +128,7 @@ func (s *Spool) Show(_ context.Context, id spool.ID) (Message, error) {
 
 func describe(id spool.ID, env spool.Envelope, size int64, active bool) Message {
 	m := Message{ID: id, State: "waiting", Arrived: env.Arrived, Size: size, Sender: env.Sender, Tries: env.Tries,
-		Held: env.Held, Parent: env.Parent, Origin: history.Origin(env.Origin), Rcpts: make([]history.Rcpt, len(env.Rcpts))}
+		Held: env.Held, Parent: env.Parent, Origin: env.Origin, Rcpts: make([]history.Rcpt, len(env.Rcpts))}
 	for i, r := range env.Rcpts {
 		m.Rcpts[i] = history.RcptOf(r)
 		if !r.Settled() {

@@ -16,30 +16,19 @@ import (
 
 // Record is one thing that happened to one message. Its JSON form is stable.
 type Record struct {
-	Time   time.Time  `json:"time"` // the first two fields stay where they are: Search looks for them there
-	ID     spool.ID   `json:"id"`
-	What   string     `json:"what"` // "accepted" or the What of queue.Event
-	From   string     `json:"from"`
-	Rcpts  []Rcpt     `json:"rcpts,omitempty"`
-	Size   int64      `json:"size,omitempty"`
-	MsgID  string     `json:"msgid,omitempty"`
-	Origin *Origin    `json:"origin,omitempty"` // of "accepted"
-	Parent spool.ID   `json:"parent,omitempty"` // of a bounce: the message it speaks of
-	Notes  []string   `json:"notes,omitempty"`  // what was changed in the message, why it was held
-	Story  []string   `json:"story,omitempty"`  // the dialogue of an attempt
-	Next   *time.Time `json:"next,omitempty"`
-	Gone   bool       `json:"gone,omitempty"` // the message has left the spool
-}
-
-// Origin is a spool.Origin with the names that its fields have in JSON.
-type Origin struct {
-	Via    string `json:"via"`
-	UID    int    `json:"uid"`
-	Login  string `json:"login,omitempty"`
-	Client string `json:"client,omitempty"`
-	Auth   string `json:"auth,omitempty"`
-	PID    int    `json:"pid,omitempty"`
-	Claims string `json:"claims,omitempty"`
+	Time   time.Time     `json:"time"` // the first two fields stay where they are: Search looks for them there
+	ID     spool.ID      `json:"id"`
+	What   string        `json:"what"` // "accepted" or the What of queue.Event
+	From   string        `json:"from"`
+	Rcpts  []Rcpt        `json:"rcpts,omitempty"`
+	Size   int64         `json:"size,omitempty"`
+	MsgID  string        `json:"msgid,omitempty"`
+	Origin *spool.Origin `json:"origin,omitempty"` // of "accepted"
+	Parent spool.ID      `json:"parent,omitempty"` // of a bounce: the message it speaks of
+	Notes  []string      `json:"notes,omitempty"`  // what was changed in the message, why it was held
+	Story  []string      `json:"story,omitempty"`  // the dialogue of an attempt
+	Next   *time.Time    `json:"next,omitempty"`
+	Gone   bool          `json:"gone,omitempty"` // the message has left the spool
 }
 
 // Rcpt is a recipient and its result.

@@ -421,7 +421,7 @@ func TestJSONNames(t *testing.T) {
 	next := moment
 	r := Record{Time: moment, ID: id(1), What: "attempt", From: "a", Size: 1, MsgID: "<m>", Parent: id(2), Notes: []string{"n"},
 		Story: []string{"s"}, Next: &next, Gone: true,
-		Origin: &Origin{Via: "socket", UID: 7, Login: "ann", Client: "c", Auth: "x", PID: 9, Claims: "y"},
+		Origin: &spool.Origin{Via: "socket", UID: 7, Login: "ann", Client: "c", Auth: "x", PID: 9, Claims: "y"},
 		Rcpts: []Rcpt{RcptOf(spool.Recipient{Kind: spool.Mailbox, Addr: "bob", Original: "o",
 			Last: spool.Result{Status: spool.Status{Class: 4, Subject: 2, Detail: 1}, Reply: "r", Remote: "h", TLS: "t", Detail: "d"}})}}
 	b, err := json.Marshal(r)
