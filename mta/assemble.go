@@ -42,7 +42,7 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 	}
 	p.deliverer = &deliverer{
 		hostname:   cfg.Hostname,
-		postmaster: header.Qualify(cfg.Postmaster, cfg.Origin),
+		postmaster: header.Qualify(cfg.Postmaster, localDomain(cfg)),
 		store:      d.dir,
 		local:      mailboxes,
 		router:     newRouter(cfg, newResolver(cfg)),
@@ -65,6 +65,17 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		Log:      d.log,
 	}
 	return p, nil
+}
+
+// localDomain is a domain that is delivered here, where there is one: what only the postmaster can get must not leave.
+func localDomain(cfg config.Config) string {
+	switch {
+	case slices.Contains(cfg.Local.Domains, cfg.Hostname):
+		return cfg.Hostname
+	case len(cfg.Local.Domains) > 0:
+		return cfg.Local.Domains[0]
+	}
+	return cfg.Origin
 }
 
 func newSigner(cfg config.Config) (*sign.Signer, error) {

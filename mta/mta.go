@@ -80,7 +80,7 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Daemon, err 
 	if err != nil {
 		return nil, fmt.Errorf("taking the sockets that the service manager opened: %w", err)
 	}
-	if err := d.settle(ctx); err != nil {
+	if err := d.settle(ctx, helperSocket); err != nil {
 		return nil, err
 	}
 	if d.dir, err = d.openSpool(); err != nil {
@@ -318,7 +318,7 @@ func (d *Daemon) Reload() error {
 func RunOnce(ctx context.Context, cfg config.Config, opt Options) error {
 	d := &Daemon{log: opt.Log, opt: opt, first: cfg, cfg: cfg}
 	defer d.close()
-	if err := d.settle(ctx); err != nil {
+	if err := d.settle(ctx, runSocket); err != nil {
 		return err
 	}
 	var err error

@@ -21,10 +21,17 @@ import (
 // installedHelper is where packages put cmd/deliver.
 const installedHelper = "/usr/lib/signpost/deliver"
 
+// helperSocket is where the helper of the daemon listens, and runSocket that of a queue run, which must not take it away
+// from a service manager that may hold it.
+const (
+	helperSocket = "deliver.sock"
+	runSocket    = "deliver-run.sock"
+)
+
 // settle locks the spool, finds or starts the delivery helper and becomes the account of the daemon. Only root can
-// become another account; anybody else stays who it is.
-func (d *Daemon) settle(ctx context.Context) error {
-	socket := filepath.Join(filepath.Dir(d.cfg.Spool.Socket), "deliver.sock")
+// become another account; anybody else stays who it is. own names the socket of a helper that is started here.
+func (d *Daemon) settle(ctx context.Context, own string) error {
+	socket := filepath.Join(filepath.Dir(d.cfg.Spool.Socket), helperSocket)
 	if os.Geteuid() != 0 {
 		if err := os.MkdirAll(d.cfg.Spool.Path, 0o711); err != nil {
 			return fmt.Errorf("making the spool: %w", err)
@@ -47,7 +54,7 @@ func (d *Daemon) settle(ctx context.Context) error {
 	if err := d.lockSpool(); err != nil {
 		return err
 	}
-	if err := d.startHelper(ctx, socket, who); err != nil {
+	if err := d.startHelper(ctx, filepath.Join(filepath.Dir(socket), own), who); err != nil {
 		return err
 	}
 	if who.UID == 0 {

@@ -116,7 +116,7 @@ func (t *trial) programs(ctx context.Context) (err error) {
 	}
 	t.login = user.Name
 	for _, path := range []string{filepath.Join(filepath.Dir(t.self), "sendmail"), "/usr/sbin/sendmail"} {
-		if out, err := exec.CommandContext(ctx, path, "--version").Output(); err == nil && bytes.HasPrefix(out, []byte("signpost")) {
+		if out, err := exec.CommandContext(ctx, path, "--version").Output(); err == nil && bytes.HasPrefix(out, []byte("sendmail (signpost)")) {
 			t.sendmail = path
 			return nil
 		}

@@ -29,8 +29,10 @@ type Helper struct {
 	Load func() (*Mailboxes, error)
 	UID  int    // of the daemon; all others are turned away
 	Exe  string // what a child is: called with the argument "child" it must call Child; default: this program
-	Max  int    // children at once; default 20
+	Max  int    // children at once for each of mailboxes, files and programs; default 20
 	Log  *slog.Logger
+
+	slow chan struct{} // slots of files and programs
 }
 
 const (
@@ -56,7 +58,10 @@ func (h *Helper) accept(ctx context.Context, l *net.UnixListener) error {
 	if limit <= 0 {
 		limit = defaultChildren
 	}
-	slots := make(chan struct{}, limit)
+	// Connections for files and programs wait at most in two thirds of the places, so that slow ones hold up nobody's
+	// mailbox: the daemon asks for as many deliveries of each kind at once as for mailboxes.
+	slots := make(chan struct{}, 3*limit)
+	h.slow = make(chan struct{}, limit)
 	for {
 		slots <- struct{}{} // beyond the limit callers wait in the backlog
 		conn, err := l.AcceptUnix()
@@ -90,6 +95,14 @@ func (h *Helper) serve(ctx context.Context, conn *net.UnixConn) {
 		return
 	}
 	conn.SetDeadline(time.Time{})
+	if req.Kind != spool.Mailbox {
+		select {
+		case h.slow <- struct{}{}:
+			defer func() { <-h.slow }()
+		case <-ctx.Done():
+			return
+		}
+	}
 	if err := h.deliver(ctx, conn, req); err != nil {
 		r := spool.ResultOf(err, time.Time{})
 		h.Log.Warn("not delivered", "to", req.Addr, "status", r.Status.String(), "err", err)

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,6 +10,8 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"signpost/spool"
 )
@@ -75,18 +76,19 @@ func listen(o Options) (*net.UnixListener, error) {
 		return nil, err
 	}
 	defer done()
+	// Not chmod afterwards: it would follow a link, and the folder belongs to an account that root does not trust.
+	mask := unix.Umask(0o177)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+	unix.Umask(mask)
 	if err != nil {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	err = os.Chmod(o.Socket, 0o600)
 	if os.Geteuid() == 0 {
-		err = errors.Join(err, os.Lchown(o.Socket, o.UID, o.GID))
-	}
-	if err != nil {
-		l.Close()
-		return nil, err
+		if err := os.Lchown(o.Socket, o.UID, o.GID); err != nil {
+			l.Close()
+			return nil, err
+		}
 	}
 	return l, nil
 }

@@ -113,6 +113,9 @@ func (d *DNS) Addr() string { return d.addr }
 
 // Close stops the server and returns when nothing of it runs any more.
 func (d *DNS) Close() error {
+	if d.stop == nil {
+		return nil // it was never started
+	}
 	close(d.stop)
 	var err error
 	for _, s := range d.servers {

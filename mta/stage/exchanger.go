@@ -107,10 +107,11 @@ func (x *Exchanger) Start(l net.Listener) {
 // Addr is the address and port it listens at.
 func (x *Exchanger) Addr() string { return x.listener.Addr().String() }
 
-// Close ends all connections and returns when nothing of the exchanger runs any more. What it recorded stays.
+// Close ends all connections and returns when nothing of the exchanger runs any more. What it recorded stays. One that
+// was never started has nothing to close.
 func (x *Exchanger) Close() error {
 	x.mu.Lock()
-	if x.closed {
+	if x.closed || x.listener == nil {
 		x.mu.Unlock()
 		return nil
 	}
