@@ -33,6 +33,8 @@ const (
 	defaultMinFree = 64 << 20
 	minInodes      = 1000
 	removeDelay    = 40 * time.Millisecond // of the 50 that Claim.Remove promises
+	takeTries      = 100
+	takePause      = 5 * time.Millisecond
 )
 
 // ErrUnsafe is what Claim gives once the disk did not confirm an outcome: nobody can say which of the outcomes
@@ -338,8 +340,8 @@ func (w *dirWriter) commit(env *Envelope) error {
 	}
 	if w.given {
 		// Held as claimed, a message of the same id cannot move from new/ to cur/ between the two looks.
-		if !w.d.take(w.draft.id) {
-			return ErrExists
+		if err := w.d.takeNew(w.draft.id); err != nil {
+			return err
 		}
 		defer w.d.giveBack(w.draft.id)
 		if _, err := w.d.fs.Stat(w.d.curPath(w.draft.id)); err == nil {
@@ -381,6 +383,26 @@ func (d *Dir) take(id ID) bool {
 	}
 	d.claimed[id] = struct{}{}
 	return true
+}
+
+// takeNew is take for a message to be made: ErrExists where it is claimed and there. Whoever claims an id of which
+// there is no message holds it for a moment, too; ErrClaimed says that the moment was long, and nothing else.
+func (d *Dir) takeNew(id ID) error {
+	for range takeTries {
+		if d.take(id) {
+			return nil
+		}
+		// In this order: it moves from new/ to cur/ only.
+		for _, path := range [...]string{d.newPath(id), d.curPath(id)} {
+			if _, err := d.fs.Stat(path); err == nil {
+				return ErrExists
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		<-time.After(takePause)
+	}
+	return ErrClaimed
 }
 
 func (d *Dir) giveBack(id ID) {

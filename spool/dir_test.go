@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -321,6 +322,56 @@ func TestADeferredMessageMovesToCur(t *testing.T) {
 }
 
 // TestTwoNamesOfOneFileAreOneMessage is about a crash between link and unlink, where there is no RENAME_NOREPLACE.
+// heldFS keeps Claim of a message that is not there waiting until Commit has looked for it.
+type heldFS struct {
+	spool.FS
+	path           string
+	opened, looked chan struct{}
+	once           *sync.Once
+}
+
+func (h heldFS) Open(path string, write bool) (spool.FSFile, error) {
+	if path == h.path {
+		close(h.opened)
+		<-h.looked
+	}
+	return h.FS.Open(path, write)
+}
+
+func (h heldFS) Stat(path string) (spool.Info, error) {
+	if path == h.path {
+		h.once.Do(func() { close(h.looked) })
+	}
+	return h.FS.Stat(path)
+}
+
+// Who is told ErrExists forgets the message: a Claim that finds nothing must not be taken for one.
+func TestAClaimOfNothingIsNoMessage(t *testing.T) {
+	id := spool.DerivedID(time.Unix(1e9, 0), "a")
+	h := heldFS{spooltest.NewDisk(spooltest.Strict, "/"), "/s/new/" + string(id), make(chan struct{}),
+		make(chan struct{}), new(sync.Once)}
+	h.FS.Mkdir("/s", 0o700)
+	d := open(t, "/s", spool.Options{FS: h})
+	defer d.Close()
+	w, err := d.Create(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claimed := make(chan error, 1)
+	go func() {
+		_, err := d.Claim(t.Context(), id)
+		claimed <- err
+	}()
+	<-h.opened
+	if err := w.Commit(envelope("bob@example.org")); err != nil {
+		t.Error(err)
+	}
+	h.once.Do(func() { close(h.looked) })
+	if err := <-claimed; !errors.Is(err, spool.ErrNotFound) {
+		t.Errorf("claiming what is not there: %v", err)
+	}
+}
+
 func TestTwoNamesOfOneFileAreOneMessage(t *testing.T) {
 	path := t.TempDir()
 	d := open(t, path, spool.Options{})
