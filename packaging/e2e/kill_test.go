@@ -51,6 +51,12 @@ func TestKilledAtRandom(t *testing.T) {
 		}
 		began := time.Now()
 		d, mx := outside(t)
+		// What is deferred, because one side of a delivery died, is to be tried soon. It holds from the first kill on.
+		config, err := os.ReadFile(inside.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, inside.User(t, "root"), inside.Config, append(config, "[delivery]\nretry = [\"1s\"]\n"...), 0o644)
 		ann := inside.User(t, "ann")
 		calls, kills := killing(t, d, ann, rand.New(rand.NewPCG(seed, 0)), n)
 		busy := time.Since(began)
@@ -107,7 +113,9 @@ func killing(t *testing.T, d *inside.Running, who inside.Account, random *rand.R
 	done := make(chan struct{})
 	go func() { callers.Wait(); close(done) }()
 	for {
-		pause := time.NewTimer(time.Duration(random.Int64N(int64(200 * time.Millisecond))))
+		// Some die while they look at what is there, some in full work.
+		longest := [...]time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 300 * time.Millisecond}[random.IntN(3)]
+		pause := time.NewTimer(time.Duration(random.Int64N(int64(longest))))
 		select {
 		case <-done:
 			pause.Stop()
