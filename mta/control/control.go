@@ -222,9 +222,10 @@ func (s *Spool) retry(ctx context.Context, id spool.ID, _ string) error {
 	if s.Queue == nil {
 		return s.claimed(ctx, id, "", func(c spool.Claim) error { return c.Record(nil, s.now()) })
 	}
-	if s.Queue.Retry(id) == 0 {
-		return spool.ErrNotFound
+	if _, _, err := s.Dir.Read(id); err != nil {
+		return err
 	}
+	s.Queue.Retry(id)
 	return nil
 }
 

@@ -8,15 +8,24 @@ import (
 	"signpost/spool"
 )
 
-// Retry has messages tried now, whatever their time; those on hold stay there. It returns how many it found. A
-// message that is being tried is tried once more afterwards.
+// maxEarly bounds what is remembered of messages that were asked for before they were known.
+const maxEarly = 10_000
+
+// Retry has messages of the store tried now, whatever their time; those on hold stay there. It returns how many it
+// found. A message that is being tried is tried once more afterwards; one that the scheduler has not been told of yet
+// is tried when it is.
 func (q *Queue) Retry(ids ...spool.ID) (n int) {
 	q.do(func() {
 		for _, id := range ids {
 			if it := q.items[id]; it != nil {
 				q.hurry(it)
 				n++
+				continue
 			}
+			if len(q.early) >= maxEarly {
+				clear(q.early) // of messages that have left meanwhile, for the most part
+			}
+			q.early[id] = struct{}{}
 		}
 	})
 	return n
@@ -92,6 +101,7 @@ func (q *Queue) Delete(ctx context.Context, id spool.ID) error {
 	err := q.change(ctx, id, "removed", func(c spool.Claim) error { return c.Remove() })
 	if err == nil {
 		q.do(func() {
+			delete(q.early, id)
 			if it := q.items[id]; it != nil {
 				q.forget(it)
 			}

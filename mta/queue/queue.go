@@ -125,6 +125,7 @@ type Queue struct {
 	parked  map[spool.ID][]*item
 	listed  bool                  // all of the spool has been seen
 	rush    bool                  // all was asked for before it was listed
+	early   map[spool.ID]struct{} // asked for before they were known
 	busy    map[spool.ID]struct{} // messages worked on
 	stalled int                   // results that could not be recorded: nothing new is started
 	tidied  time.Time             // when destinations that nothing needs were last looked for
@@ -138,7 +139,7 @@ func New(store spool.Store, d Deliverer, opt Options) *Queue {
 		store: store, d: d, opt: opt,
 		calls: make(chan func()), ended: make(chan struct{}),
 		items: make(map[spool.ID]*item), dests: make(map[string]*dest), parked: make(map[spool.ID][]*item),
-		busy: make(map[spool.ID]struct{}),
+		busy: make(map[spool.ID]struct{}), early: make(map[spool.ID]struct{}),
 	}
 }
 
@@ -339,7 +340,11 @@ func (q *Queue) add(s spool.Summary) {
 	it.dest = q.dest(d.Key(s.Sender, s.Rcpt))
 	it.dest.refs++
 	now := opt.Now()
+	_, early := q.early[s.ID]
+	delete(q.early, s.ID)
 	switch {
+	case early:
+		q.makeReady(it) // whatever is said of it: that is from before it was asked for
 	case s.Held, s.Queued && s.Tries == 0 && !q.once && !q.rush:
 		it.state = idle
 	case s.Bouncing, q.once, q.rush, s.Next.IsZero(), !s.Next.After(now):
