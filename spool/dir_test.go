@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -77,6 +78,9 @@ func put(t testing.TB, d *spool.Dir, content string, env spool.Envelope) spool.I
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	for time.Now().UnixMilli() == w.ID().Time().UnixMilli() { // ids of one millisecond have no order
+		runtime.Gosched()
 	}
 	return w.ID()
 }

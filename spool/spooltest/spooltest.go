@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -109,6 +110,9 @@ func (s *suite) put(id spool.ID, content string, env spool.Envelope) spool.ID {
 	_, err = io.WriteString(w, content)
 	s.must(err)
 	s.must(w.Commit(env))
+	for time.Now().UnixMilli() == w.ID().Time().UnixMilli() { // ids of one millisecond have no order
+		runtime.Gosched()
+	}
 	return w.ID()
 }
 
