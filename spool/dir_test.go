@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -69,7 +68,7 @@ func parents(path string) []string {
 // put commits a message.
 func put(t testing.TB, d *spool.Dir, content string, env spool.Envelope) spool.ID {
 	t.Helper()
-	w, err := d.Create(t.Context(), "")
+	w, err := d.Create(t.Context(), spooltest.NextID())
 	if err == nil {
 		_, err = io.WriteString(w, content)
 	}
@@ -78,9 +77,6 @@ func put(t testing.TB, d *spool.Dir, content string, env spool.Envelope) spool.I
 	}
 	if err != nil {
 		t.Fatal(err)
-	}
-	for time.Now().UnixMilli() == w.ID().Time().UnixMilli() { // ids of one millisecond have no order
-		runtime.Gosched()
 	}
 	return w.ID()
 }

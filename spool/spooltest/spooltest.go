@@ -10,9 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,17 +102,24 @@ func to(addrs ...string) spool.Envelope {
 	return env
 }
 
-// put commits a message and gives its id.
+var made atomic.Int64 // ids of NextID
+
+// NextID is an id that sorts behind every one it gave before: those of one millisecond have no order.
+func NextID() spool.ID {
+	return spool.NewID(time.Now().Add(time.Duration(made.Add(1)) * time.Millisecond))
+}
+
+// put commits a message and gives its id, a new one where id is "".
 func (s *suite) put(id spool.ID, content string, env spool.Envelope) spool.ID {
 	s.Helper()
+	if id == "" {
+		id = NextID()
+	}
 	w, err := s.Create(s.Context(), id)
 	s.must(err)
 	_, err = io.WriteString(w, content)
 	s.must(err)
 	s.must(w.Commit(env))
-	for time.Now().UnixMilli() == w.ID().Time().UnixMilli() { // ids of one millisecond have no order
-		runtime.Gosched()
-	}
 	return w.ID()
 }
 
