@@ -29,6 +29,7 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.lookForHelper()
 	mailboxes := newMailboxes(cfg, d.deliver)
 	d.checkAliases(mailboxes)
 	p := &parts{client: &smtpout.Client{Hostname: cfg.Hostname, Dial: newDialer(cfg).dial}}

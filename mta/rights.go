@@ -3,6 +3,7 @@ package mta
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -31,15 +32,11 @@ const (
 // settle locks the spool, finds or starts the delivery helper and becomes the account of the daemon. Only root can
 // become another account; anybody else stays who it is. own names the socket of a helper that is started here.
 func (d *Daemon) settle(ctx context.Context, own string) error {
-	socket := filepath.Join(filepath.Dir(d.cfg.Spool.Socket), helperSocket)
 	if os.Geteuid() != 0 {
 		if err := os.MkdirAll(d.cfg.Spool.Path, 0o711); err != nil {
 			return fmt.Errorf("making the spool: %w", err)
 		}
-		if answers(socket) {
-			d.deliver = socket
-		}
-		return d.lockSpool()
+		return d.lockSpool() // assemble looks for the helper
 	}
 	who, err := local.Passwd{}.LookupName(ctx, d.cfg.User)
 	if err != nil {
@@ -54,7 +51,9 @@ func (d *Daemon) settle(ctx context.Context, own string) error {
 	if err := d.lockSpool(); err != nil {
 		return err
 	}
-	if err := d.startHelper(ctx, filepath.Join(filepath.Dir(socket), own), who); err != nil {
+	if socket := d.socket(helperSocket); kept(socket, who.UID) {
+		d.deliver = socket
+	} else if err := d.startHelper(ctx, d.socket(own), who); err != nil {
 		return err
 	}
 	if who.UID == 0 {
@@ -64,19 +63,57 @@ func (d *Daemon) settle(ctx context.Context, own string) error {
 	return become(who)
 }
 
-// answers reports whether somebody listens on a socket.
-func answers(socket string) bool {
+// socket is the path of a helper's socket.
+func (d *Daemon) socket(name string) string {
+	return filepath.Join(filepath.Dir(d.cfg.Spool.Socket), name)
+}
+
+// lookForHelper finds the helper of a service manager, at the start and at each reload.
+func (d *Daemon) lookForHelper() {
+	if os.Geteuid() == 0 || d.deliver != "" {
+		return
+	}
+	socket := d.socket(helperSocket)
+	if _, err := listener(socket); err != nil {
+		d.log.Info("no delivery helper answers: mail for local users is delivered with the daemon's own rights", "path", socket, "err", err)
+		return
+	}
+	d.deliver = socket
+}
+
+// kept reports whether a service manager holds the socket of a helper for uid: root made it, and whoever did so lives.
+// That of a daemon that was killed is no such socket, even while its helper still ends.
+func kept(socket string, uid int) bool {
+	var st unix.Stat_t
+	if unix.Lstat(socket, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK || int(st.Uid) != uid {
+		return false
+	}
+	maker, err := listener(socket)
+	return err == nil && maker.Uid == 0 && unix.Kill(int(maker.Pid), 0) == nil
+}
+
+// listener is the process that made a socket which somebody answers on, as the kernel knows it.
+func listener(socket string) (*unix.Ucred, error) {
 	name, done, err := spool.SocketName(socket)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	defer done()
-	conn, err := net.Dial("unix", name)
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: name, Net: "unix"})
 	if err != nil {
-		return false
+		return nil, err
 	}
-	conn.Close()
-	return true
+	defer conn.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	return cred, errors.Join(err, credErr)
 }
 
 // giveFolder makes a folder that the daemon will own. One that exists keeps its owner, unless root has just made it
