@@ -30,7 +30,7 @@ var layout = []struct {
 	{"mta/route", "mta/dns spool", ""},
 	{"mta/sign", "compat/header", "github.com/emersion/go-msgauth golang.org/x/net"},
 	{"mta/sign/signtest", "", ""},
-	{"mta/smtpout", "mta/route spool", "golang.org/x/net"},
+	{"mta/smtpout", "mta/route spool", "golang.org/x/net golang.org/x/sys"},
 	{"mta/intake", "compat/header spool", "golang.org/x/sys"},
 	{"mta/local", "compat/aliases spool", "github.com/landlock-lsm/go-landlock golang.org/x/sys golang.org/x/net"},
 	{"mta/bounce", "compat/header spool", ""},

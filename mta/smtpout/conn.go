@@ -1,6 +1,7 @@
 package smtpout
 
 import (
+	"container/list"
 	"crypto/tls"
 	"net"
 	"strings"
@@ -37,7 +38,7 @@ type conn struct {
 	kept   bool // it was idle before this Send, and has not answered anything since
 	// Of the pool.
 	timer *time.Timer
-	since time.Time // when it was put there
+	place *list.Element // in its order by age
 
 	// Of the Send that uses it.
 	log     *dialogue

@@ -1,22 +1,27 @@
 package smtpout
 
 import (
+	"container/list"
 	"net/netip"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"signpost/mta/route"
 )
 
-// maxIdle is how many connections a Client keeps at once: mail to a thousand domains must not cost a thousand files.
-const maxIdle = 100
+// maxIdle is how many connections a Client keeps at once, and at most a quarter of the files that it may open, for
+// the rest of the daemon needs some too.
+const maxIdle = 1000
 
 // pool keeps connections that are open and idle, each for a moment. It waits in close for the timers it has set and the
 // goroutines it has started.
 type pool struct {
 	mu     sync.Mutex
 	conns  map[poolKey][]*conn // the last is the one used last
-	count  int
+	age    list.List           // all of them, the one used last at the end
+	max    int                 // 0: not known yet
 	closed bool
 	busy   sync.WaitGroup // timers running, and connections that say goodbye
 }
@@ -25,7 +30,7 @@ type pool struct {
 func (p *pool) take(hop route.Hop) *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.count == 0 {
+	if p.age.Len() == 0 {
 		return nil
 	}
 	for _, addr := range hop.Addrs {
@@ -50,17 +55,17 @@ func (p *pool) put(cn *conn, d time.Duration) {
 		p.goodbye(cn)
 		return
 	}
-	if p.count == maxIdle {
-		old := p.oldest()
+	if p.conns == nil {
+		p.conns = make(map[poolKey][]*conn)
+		p.max = idleLimit()
+	}
+	if p.age.Len() == p.max {
+		old := p.age.Front().Value.(*conn)
 		p.remove(old)
 		p.goodbye(old)
 	}
-	if p.conns == nil {
-		p.conns = make(map[poolKey][]*conn)
-	}
 	p.conns[cn.key] = append(p.conns[cn.key], cn)
-	p.count++
-	cn.since = time.Now()
+	cn.place = p.age.PushBack(cn)
 	p.busy.Add(1)
 	if cn.timer == nil {
 		cn.timer = time.AfterFunc(d, func() { p.expire(cn) })
@@ -69,14 +74,13 @@ func (p *pool) put(cn *conn, d time.Duration) {
 	}
 }
 
-func (p *pool) oldest() *conn {
-	var old *conn
-	for _, list := range p.conns {
-		if old == nil || list[0].since.Before(old.since) {
-			old = list[0]
-		}
+// idleLimit is maxIdle where the process may open enough files.
+func idleLimit() int {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return 1
 	}
-	return old
+	return int(max(min(maxIdle, files.Cur/4), 1))
 }
 
 // remove takes cn out and reports whether it was there. Lock held.
@@ -94,7 +98,7 @@ func (p *pool) remove(cn *conn) bool {
 		if p.conns[cn.key] = list[:len(list)-1]; len(list) == 1 {
 			delete(p.conns, cn.key)
 		}
-		p.count--
+		p.age.Remove(cn.place)
 		return true
 	}
 	return false
@@ -137,7 +141,8 @@ func (p *pool) close() {
 			p.busy.Go(cn.quit)
 		}
 	}
-	p.conns, p.count, p.closed = nil, 0, true
+	p.age.Init()
+	p.conns, p.closed = nil, true
 	p.mu.Unlock()
 	p.busy.Wait()
 }

@@ -197,18 +197,19 @@ func TestReuse(t *testing.T) {
 func TestIdleConnectionsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var scripts []string
-		for range maxIdle + 3 {
+		limit := idleLimit()
+		for range limit + 3 {
 			scripts = append(scripts, greeting()+plainMail)
 		}
 		c, _ := begin(t, scripts...)
-		for i := range maxIdle + 3 {
+		for i := range limit + 3 {
 			h := hop()
 			h.Host = fmt.Sprintf("mx%d.test", i)
 			deliver(t, c, h)
 			<-time.After(time.Millisecond)
 		}
-		if c.idle.count != maxIdle {
-			t.Errorf("got %d idle connections", c.idle.count)
+		if c.idle.age.Len() != limit {
+			t.Errorf("got %d idle connections", c.idle.age.Len())
 		}
 		for key := range c.idle.conns {
 			if key.host == "mx0.test" || key.host == "mx1.test" || key.host == "mx2.test" {

@@ -718,7 +718,7 @@ func TestContextEnds(t *testing.T) {
 		c.Send(ctx, hop(), text(content), to("bob@there.test"))
 		cancel()
 		synctest.Wait()
-		if c.idle.count != 1 {
+		if c.idle.age.Len() != 1 {
 			t.Error("the end of a context must not touch the connection after Send")
 		}
 	})
