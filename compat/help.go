@@ -15,24 +15,25 @@ func (c *command) help() error {
 		"       newaliases\n\n" +
 		"Reads a message on standard input and exits once it is safe in the spool.\n\n")
 	for _, o := range options {
-		if o.doc == "" {
-			continue
+		if o.set != nil {
+			helpLine(&b, "-"+string(o.letter)+" "+o.value, o.doc)
 		}
-		name := "-" + string(o.letter)
-		if o.value != "" {
-			name += " " + o.value
-		}
-		fmt.Fprintf(&b, "  %-18s %s\n", name, o.doc)
+	}
+	b.WriteString("\n")
+	for _, o := range shortSettings {
+		helpLine(&b, "-o "+string(o.letter)+", -O "+o.name, o.doc)
 	}
 	b.WriteString("\n")
 	for _, m := range modes {
-		if m.doc != "" {
-			fmt.Fprintf(&b, "  %-18s %s\n", "-b"+string(m.letter), m.doc)
-		}
+		helpLine(&b, "-b"+string(m.letter), m.doc)
+	}
+	b.WriteString("\n")
+	for _, o := range longOptions {
+		helpLine(&b, "--"+o.name+" "+o.value, o.doc)
 	}
 	b.WriteString("\nTaken and ignored:")
 	for _, o := range options {
-		if o.doc == "" {
+		if o.set == nil {
 			b.WriteString(" -" + string(o.letter))
 		}
 	}
@@ -40,6 +41,8 @@ func (c *command) help() error {
 	c.print(b.String())
 	return nil
 }
+
+func helpLine(b *strings.Builder, name, doc string) { fmt.Fprintf(b, "  %-22s %s\n", name, doc) }
 
 func (c *command) version() error {
 	version := "unknown version"

@@ -38,6 +38,11 @@ type command struct {
 	verbose   bool
 	quiet     bool
 	postponed []string // warnings, until it is known whether they are wanted
+
+	at        int // place of the argument that is being read
+	tracing   bool
+	readings  []reading
+	explained []string // what --explain is asked about
 }
 
 func usage(format string, args ...any) error { return &fault{exUsage, fmt.Errorf(format, args...)} }
@@ -45,7 +50,9 @@ func data(format string, args ...any) error  { return &fault{exDataErr, fmt.Erro
 
 // later notes a warning about an option.
 func (c *command) later(format string, args ...any) {
-	c.postponed = append(c.postponed, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	c.postponed = append(c.postponed, text)
+	c.ignored(text)
 }
 
 // parse reads the arguments, in the manners of getopt: options end at "--" or at the first operand.
@@ -57,7 +64,9 @@ func (c *command) parse(args []string) error {
 	rest := args[1:]
 	for len(rest) > 0 {
 		arg := rest[0]
+		c.at = len(args) - len(rest)
 		if arg == "--" {
+			c.at++
 			c.operands = rest[1:]
 			return nil
 		}
@@ -66,7 +75,7 @@ func (c *command) parse(args []string) error {
 		}
 		rest = rest[1:]
 		if arg[1] == '-' {
-			return c.long(arg)
+			return c.long(arg, rest)
 		}
 		var err error
 		if rest, err = c.cluster(arg[1:], rest); err != nil {
@@ -104,21 +113,26 @@ func (c *command) cluster(letters string, rest []string) ([]string, error) {
 	for i := range len(letters) {
 		o := find(letters[i])
 		if o == nil {
-			return nil, usage("unknown option -%s", strings.ToValidUTF8(letters[i:i+1], "?"))
+			letter := strings.ToValidUTF8(letters[i:i+1], "?")
+			c.begin(&option{doc: "no option there is"}, "", false)
+			c.means("-"+letter, "no option there is")
+			return nil, c.refused(usage("unknown option -%s", letter))
 		}
 		value := letters[i+1:]
+		next := o.form == anywhere && value == ""
 		switch {
 		case o.form == alone:
 			value = ""
-		case o.form == anywhere && value == "":
-			if len(rest) == 0 {
-				return nil, usage("option -%c needs a value", o.letter)
-			}
+		case next && len(rest) == 0:
+			c.begin(o, "", false)
+			return nil, c.refused(usage("option -%c needs a value", o.letter))
+		case next:
 			value, rest = rest[0], rest[1:]
 		}
+		c.begin(o, value, next)
 		if o.set != nil {
 			if err := o.set(c, value); err != nil {
-				return nil, err
+				return nil, c.refused(err)
 			}
 		}
 		if o.form != alone {
@@ -137,21 +151,22 @@ func find(letter byte) *option {
 	return nil
 }
 
-func (c *command) long(arg string) error {
-	switch arg {
-	case "--help":
-		c.mode = modeHelp
-	case "--version":
-		c.mode = modeVersion
-	default:
-		return usage("unknown option %q", cut(arg, 80))
+// long reads an option of two dashes. It ends the reading: what it is about stands behind it.
+func (c *command) long(arg string, rest []string) error {
+	for _, o := range longOptions {
+		if arg == "--"+o.name {
+			c.mode = o.mode
+			c.explained = rest
+			return nil
+		}
 	}
-	return nil
+	return usage("unknown option %q", cut(arg, 80))
 }
 
 // resolve settles what is to be done, and refuses what does not go together.
 func (c *command) resolve() (mode, error) {
-	if c.mode == modeHelp || c.mode == modeVersion {
+	switch c.mode {
+	case modeHelp, modeVersion, modeExplain:
 		return c.mode, nil
 	}
 	for _, w := range c.postponed {

@@ -107,24 +107,136 @@ func same(t *testing.T, what string, manual, program []string) {
 	}
 }
 
+// item is one entry of a list of a page.
+type item struct {
+	head string // of its .It line, without the macro in front
+	text string // up to the first full stop, or to the end where there is none
+}
+
+// items gives the entries whose .It lines begin with the macro.
+func items(lines []string, macro string) []item {
+	var all []item
+	open := false
+	for _, l := range lines {
+		head, isItem := strings.CutPrefix(l, ".It "+macro+" ")
+		switch {
+		case isItem:
+			all = append(all, item{head: head})
+			open = true
+		case strings.HasPrefix(l, ".It"), strings.HasPrefix(l, ".El"), strings.HasPrefix(l, ".Bl"):
+			open = false
+		case open:
+			last := &all[len(all)-1]
+			last.text = strings.TrimSpace(last.text + " " + plain(l))
+			if sentence, ok := strings.CutSuffix(last.text, "."); ok {
+				last.text, open = sentence, false
+			}
+		}
+	}
+	return all
+}
+
+// plain is a line of a page without its macros, as a reader sees it.
+func plain(line string) string {
+	words := strings.Fields(line)
+	if len(words) == 0 || !strings.HasPrefix(line, ".") {
+		return line
+	}
+	var b strings.Builder
+	space, dash, open, shut := "", "", "", ""
+	for _, w := range append([]string{words[0][1:]}, words[1:]...) {
+		switch w {
+		case "Fl":
+			dash = "-"
+		case "Ql":
+			open, shut = "`", "`"
+		case "Pq":
+			open, shut = "(", ")"
+		case "Ar", "Cm", "Ic", "Li", "Pa", "Xr":
+		case ",", ";", ".", ":":
+			b.WriteString(w)
+		default:
+			b.WriteString(space + open + dash + w)
+			space, dash, open = " ", "", ""
+		}
+	}
+	return b.String() + shut
+}
+
+// agree compares what the manual says of each item with what the program says. The manual's words may go on behind
+// the program's, at a semicolon, a bracket or a full stop.
+func agree(t *testing.T, manual []item, program map[string]string) {
+	t.Helper()
+	for _, i := range manual {
+		name, _, _ := strings.Cut(i.head, " ")
+		doc, ok := program[name]
+		if !ok {
+			t.Errorf("the manual has %q, which the program has not", i.head)
+			continue
+		}
+		rest, ok := strings.CutPrefix(strings.ToLower(i.text), strings.ToLower(doc))
+		if !ok || rest != "" && !strings.HasPrefix(rest, ";") && !strings.HasPrefix(rest, " (") {
+			t.Errorf("%q: the manual says\n%q\nthe program says\n%q", i.head, i.text, doc)
+		}
+		delete(program, name)
+	}
+	for name := range program {
+		t.Errorf("the program has %q, which the manual has not", name)
+	}
+}
+
+// column gives one column of a table by another.
+func column(rows [][]string, key, value int) map[string]string {
+	all := map[string]string{}
+	for _, row := range rows {
+		all[row[key]] = row[value]
+	}
+	return all
+}
+
+// The columns of the tables in options.go.
+const (
+	optionLetter, optionForm, optionDoc = 0, 1, 3
+	settingLetter, settingName          = 0, 1
+	settingDoc                          = 2
+	modeLetter, modeDoc                 = 0, 2
+	nameName, nameDoc                   = 0, 1
+	longName, longDoc                   = 0, 2
+)
+
 func TestSendmailHasEveryOption(t *testing.T) {
-	program := []string{"-help", "-version"} // of the function long, which is no table
-	for _, row := range table(t, "options.go", "options") {
-		letter, form := row[0], row[1]
-		if form != "alone" {
-			letter += " value"
-		}
-		program = append(program, letter)
+	options := table(t, "options.go", "options")
+	docs := column(options, optionLetter, optionDoc)
+	for _, row := range table(t, "options.go", "longOptions") {
+		docs["-"+row[longName]] = row[longDoc]
 	}
-	var manual []string
-	for _, e := range entries(section(t, page(t, "sendmail.8"), "OPTIONS"), ".It Fl ") {
-		option, rest, _ := strings.Cut(e, " ")
-		if rest != "" {
-			option += " value"
+	manual := items(section(t, page(t, "sendmail.8"), "OPTIONS"), "Fl")
+	forms := column(options, optionLetter, optionForm)
+	for _, i := range manual {
+		letter, value, _ := strings.Cut(i.head, " ")
+		if form, ok := forms[letter]; ok && (form != "alone") != (value != "") {
+			t.Errorf(".It Fl %s: the form in the program is %s", i.head, form)
 		}
-		manual = append(manual, option)
 	}
-	same(t, "options", manual, program)
+	agree(t, manual, docs)
+}
+
+func TestSendmailHasEverySetting(t *testing.T) {
+	rows := table(t, "options.go", "shortSettings")
+	lines := between(t, section(t, page(t, "sendmail.8"), "OPTIONS"), ".It Fl o Ar option", ".El")
+	agree(t, items(lines, "Cm"), column(rows, settingLetter, settingDoc))
+	lines = between(t, section(t, page(t, "sendmail.8"), "OPTIONS"), "An option by its long name.", "All others are taken and ignored.")
+	var long, names []string
+	for _, e := range entries(lines, ".Cm ") {
+		name, _, _ := strings.Cut(e, " ")
+		long = append(long, name)
+	}
+	for _, row := range rows {
+		names = append(names, row[settingName])
+	}
+	if !slices.Equal(long, names) {
+		t.Errorf("long names: the manual has %q, the program has %q", long, names)
+	}
 }
 
 // What is taken and ignored must be said to be, and nothing else.
@@ -132,41 +244,39 @@ func TestSendmailSaysWhatIsIgnored(t *testing.T) {
 	var program []string
 	for _, row := range table(t, "options.go", "options") {
 		if row[len(row)-1] == "nil" {
-			program = append(program, row[0])
+			program = append(program, row[optionLetter])
 		}
 	}
-	lines := section(t, page(t, "sendmail.8"), "OPTIONS")
-	start := slices.Index(lines, "These are options of other mail systems.")
-	if start < 0 {
-		t.Fatal("the list of options that are ignored is not there")
-	}
+	lines := between(t, section(t, page(t, "sendmail.8"), "OPTIONS"), "These are options of other mail systems.", ".El")
 	var manual []string
-	for _, e := range entries(lines[start:], ".It Fl ") {
+	for _, e := range entries(lines, ".It Fl ") {
 		manual = append(manual, e[:1])
 	}
 	same(t, "options that are ignored", manual, program)
 }
 
 func TestSendmailHasEveryMode(t *testing.T) {
-	var program []string
-	for _, row := range table(t, "options.go", "modes") {
-		program = append(program, row[0])
-	}
-	lines := section(t, page(t, "sendmail.8"), "OPTIONS")
-	start := slices.Index(lines, ".It Fl b Ar mode")
-	end := slices.Index(lines, "Every other mode is refused too.")
-	if start < 0 || end < start {
-		t.Fatal("the list of modes is not there")
-	}
-	same(t, "modes of -b", entries(lines[start:end], ".It Cm "), program)
+	lines := between(t, section(t, page(t, "sendmail.8"), "OPTIONS"), ".It Fl b Ar mode", ".El")
+	agree(t, items(lines, "Cm"), column(table(t, "options.go", "modes"), modeLetter, modeDoc))
 }
 
 func TestSendmailHasEveryName(t *testing.T) {
-	program := []string{"sendmail"} // what it is unless another name says otherwise
-	for _, row := range table(t, "options.go", "names") {
-		program = append(program, row[0])
+	lines := section(t, page(t, "sendmail.8"), "DESCRIPTION")
+	agree(t, items(lines, "Ic"), column(table(t, "options.go", "names"), nameName, nameDoc))
+}
+
+// between gives the lines from start, which it holds, to the first end behind it.
+func between(t *testing.T, lines []string, start, end string) []string {
+	t.Helper()
+	from := slices.Index(lines, start)
+	if from < 0 {
+		t.Fatalf("no line %q", start)
 	}
-	same(t, "names", entries(section(t, page(t, "sendmail.8"), "DESCRIPTION"), ".It Ic "), program)
+	to := slices.Index(lines[from:], end)
+	if to < 0 {
+		t.Fatalf("no line %q behind %q", end, start)
+	}
+	return lines[from : from+to]
 }
 
 func TestSendmailHasEveryExitStatus(t *testing.T) {
