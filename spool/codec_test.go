@@ -228,9 +228,33 @@ func FuzzRecord(f *testing.F) {
 	f.Add(recExpanded, nest(1, nest(1, []byte("bob"))))
 	f.Add(recHold, nest(1, []byte("why")))
 	f.Fuzz(func(t *testing.T, kind byte, payload []byte) {
-		env := fullEnvelope()
-		if env.apply(kind, payload) == nil {
-			summarize("", 0, &env)
+		env, before := fullEnvelope(), fullEnvelope()
+		if env.apply(kind, payload) != nil {
+			return
+		}
+		summarize("", 0, &env)
+		if env.Sender != before.Sender || env.Origin != before.Origin || !env.Arrived.Equal(before.Arrived) || env.Tries < before.Tries {
+			t.Fatalf("record %d makes it another message: %+v", kind, env)
+		}
+		if kind != recExpanded {
+			checkSameRecipients(t, env.Rcpts, before.Rcpts)
+		}
+		if entry, err := DecodeEntry(EncodeEntry(Entry{Envelope: env})); err != nil || !reflect.DeepEqual(entry.Envelope, env) {
+			t.Fatalf("%+v comes back as %+v, %v", env, entry.Envelope, err)
 		}
 	})
+}
+
+// checkSameRecipients holds that what was recorded about recipients added none, took none away and renamed none.
+func checkSameRecipients(t *testing.T, got, want []Recipient) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d recipients, want %d", len(got), len(want))
+	}
+	for i, r := range got {
+		w := want[i]
+		if r.Addr != w.Addr || r.Kind != w.Kind || r.Original != w.Original || r.Notify != w.Notify || w.Bounced && !r.Bounced {
+			t.Fatalf("recipient %d became %+v, from %+v", i, r, w)
+		}
+	}
 }

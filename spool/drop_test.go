@@ -330,29 +330,3 @@ func stranger(t *testing.T, drop spool.Drop) {
 		}
 	}
 }
-
-// FuzzDropped opens any file that a user may plant.
-func FuzzDropped(f *testing.F) {
-	drop := dropFolder(f)
-	name := leave(f, drop, "content")
-	path := filepath.Join(drop.Path, "new", name)
-	good, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(good)
-	f.Add(good[:70])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		disk := spooltest.NewDisk(spooltest.Strict, "/d/new")
-		if err := disk.Put("/d/new/x", b); err != nil {
-			t.Fatal(err)
-		}
-		d, err := spool.Drop{Path: "/d", FS: disk}.Open("x", 1000)
-		if err != nil {
-			return
-		}
-		if n, err := io.Copy(io.Discard, d.Content()); n > 1000 || err == nil && n != d.Size {
-			t.Errorf("content of %d octets, %v", n, err)
-		}
-	})
-}

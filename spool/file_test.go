@@ -179,3 +179,54 @@ func FuzzFile(f *testing.F) {
 		io.Copy(io.Discard, io.NewSectionReader(bytes.NewReader(b), headLen, s.size))
 	})
 }
+
+// planted is a file that a user left in drop/new.
+type planted struct {
+	FSFile
+	*bytes.Reader
+}
+
+func (planted) Stat() (Info, error) {
+	return Info{Mode: 0o100640, UID: 1001, Links: 1, Born: moment}, nil
+}
+
+func (p planted) ReadAt(b []byte, off int64) (int, error) { return p.Reader.ReadAt(b, off) }
+
+// FuzzDropped opens any file that a user may plant: with checksums that are right, as anybody can compute them, and then
+// with any octet changed, as after damage.
+func FuzzDropped(f *testing.F) {
+	f.Add("content", EncodeTold(fullTold()), int64(7), 0, byte(0), []byte{})
+	f.Add("content", EncodeTold(Told{}), int64(0), 70, byte(1), []byte("more"))
+	f.Add("content", EncodeTold(Told{Rcpts: []Recipient{{Addr: "bob"}}}), int64(-1), 10, byte(0xff), []byte{})
+	f.Add("", []byte{}, int64(1<<40), 100, byte(3), []byte{recTold, 0, 0})
+	f.Fuzz(func(t *testing.T, content string, told []byte, size int64, at int, flip byte, more []byte) {
+		head, sum := encodeHead("", size)
+		b := append(head[:], content...)
+		b, _, err := appendRecord(b, recTold, joinHash(sha256.Sum256([]byte(content)), func(e *encoder) { *e = append(*e, told...) }), sum)
+		if err != nil {
+			return
+		}
+		b = append(b, more...)
+		if at >= 0 && at < len(b) {
+			b[at] ^= flip
+		}
+		d := &Dropped{file: planted{Reader: bytes.NewReader(b)}}
+		if err := d.read("x", 1000); err != nil {
+			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrTooBig) {
+				t.Fatalf("%v: nothing was wrong with the disk", err)
+			}
+			return
+		}
+		d.entry()
+		got, err := io.ReadAll(d.Content())
+		if int64(len(got)) > d.Size || d.Size > 1000 || d.UID != 1001 {
+			t.Fatalf("%d octets, of %d, uid %d", len(got), d.Size, d.UID)
+		}
+		if err == nil && string(got) != content {
+			t.Fatalf("%q passes for %q", got, content)
+		}
+		if want, derr := DecodeTold(told); derr != nil || !reflect.DeepEqual(d.Told, want) {
+			t.Fatalf("told %+v, want %+v, %v", d.Told, want, derr)
+		}
+	})
+}

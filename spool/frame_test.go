@@ -97,6 +97,18 @@ func TestToldRecipientsAreCounted(t *testing.T) {
 	}
 }
 
+// checkError holds that the other side's refusal is one, and is understood alike when it is passed on.
+func checkError(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("a refusal that is none")
+	}
+	again := decodeError(AppendError(nil, FrameErr, err)[FrameHead:])
+	if got, want := StatusOf(again), StatusOf(err); got != want {
+		t.Fatalf("%v with status %v comes back as %v with %v", err, want, again, got)
+	}
+}
+
 func FuzzFrames(f *testing.F) {
 	f.Add(Hello{Verb: VerbAsk, ID: "01ARZ3NDEKTSV4RRFF"}.Append(nil))
 	f.Add(Greeting{ID: "x", MaxSize: -1}.Append(nil))
@@ -117,13 +129,21 @@ func FuzzFrames(f *testing.F) {
 			if err != nil {
 				return
 			}
-			if h, err := DecodeHello(payload); err == nil && len(h.Append(nil)) > FrameHead+framePayload[FrameHello] {
-				t.Fatalf("HELLO %+v grows", h)
+			if again, m, err := ReadFrameHead(bytes.NewReader(AppendFrame(nil, typ, payload))); err != nil || again != typ || m != n {
+				t.Fatalf("type %d with %d octets comes back as type %d with %d, %v", typ, n, again, m, err)
 			}
-			if g, err := decodeGreeting(payload); err == nil && g.MaxSize < 0 {
-				t.Fatalf("size %d", g.MaxSize)
+			if h, err := DecodeHello(payload); err == nil && n <= maxText { // longer texts are cut
+				b := h.Append(nil)
+				if again, err := DecodeHello(b[FrameHead:]); err != nil || again != h || len(b) > FrameHead+framePayload[FrameHello] {
+					t.Fatalf("%+v comes back as %+v, %v", h, again, err)
+				}
 			}
-			decodeError(payload)
+			if g, err := decodeGreeting(payload); err == nil {
+				if again, err := decodeGreeting(g.Append(nil)[FrameHead:]); err != nil || again != g || g.MaxSize < 0 {
+					t.Fatalf("%+v comes back as %+v, %v", g, again, err)
+				}
+			}
+			checkError(t, decodeError(payload))
 			if told, err := DecodeTold(payload); err == nil && len(told.Rcpts) != CountToldRcpts(payload) {
 				t.Fatalf("%d recipients, counted %d", len(told.Rcpts), CountToldRcpts(payload))
 			}

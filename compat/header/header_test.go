@@ -95,7 +95,15 @@ func FuzzNormalizer(f *testing.F) {
 		if got != "" && !strings.HasSuffix(got, "\r\n") {
 			t.Fatalf("%q becomes %q", s, got)
 		}
+		if all, kept := textOf(s), textOf(got); kept != all && !(dot && strings.HasPrefix(all, kept)) {
+			t.Fatalf("%q becomes %q: something was lost, added or moved", s, got)
+		}
 	})
+}
+
+// textOf is s without all that its normal form may change.
+func textOf(s string) string {
+	return strings.NewReplacer(" ", "", "\r", "", "\n", "", "\x00", "").Replace(s)
 }
 
 func TestSplitter(t *testing.T) {
@@ -227,7 +235,27 @@ func FuzzSplitter(f *testing.F) {
 		if err != nil || h3 != h || body3 != body {
 			t.Fatalf("%q: read again as %q, %q, %v, want %q, %q", s, h3, body3, err, h, body)
 		}
+		// Nothing is lost but first lines of an mbox, and blanks before a colon.
+		bare := strings.NewReplacer(" ", "", "\t", "", "\r\n", "").Replace
+		if all, kept := bare(s), bare(h+body); all != kept && !(mbox && strings.HasSuffix(all, kept)) {
+			t.Fatalf("%q is parted into %q and %q", s, h, body)
+		}
+		checkNames(t, h)
 	})
+}
+
+// checkNames holds that each line of a header is a field that RFC 5322 2.2 allows, or goes on with one.
+func checkNames(t *testing.T, h string) {
+	t.Helper()
+	for line := range strings.Lines(h) {
+		if line[0] == ' ' || line[0] == '\t' {
+			continue
+		}
+		name, _, ok := strings.Cut(line, ":")
+		if !ok || name == "" || strings.IndexFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) >= 0 {
+			t.Fatalf("the line %q is no field", line)
+		}
+	}
 }
 
 func TestHeader(t *testing.T) {
@@ -281,32 +309,40 @@ func FuzzPhrase(f *testing.F) {
 	for _, s := range []string{"a", `"a, b"`, "é", "\xff\x00\r\n", strings.Repeat("ü", 300), strings.Repeat("a b", 1<<10)} {
 		f.Add(s)
 	}
+	f.Add("Ann & \x1b]0;x\a, Room 1")
 	f.Fuzz(func(t *testing.T, s string) {
-		field := FromField(s, "a@example.com")
-		block := field.Append(nil)
-		h, body, err := Read(bytes.NewReader(append(block, "\r\nx"...)))
-		if err != nil || len(h) != 1 || h[0] != field {
-			t.Fatalf("%q gives %q, read again as %q, %v", s, block, h, err)
-		}
-		if rest, _ := io.ReadAll(body); string(rest) != "x" {
-			t.Fatalf("%q gives %q", s, block)
-		}
-		all := ParseList(field.Body)
-		if len(all) != 1 || all[0].Addr != "a@example.com" {
-			t.Fatalf("%q gives %q: %+v", s, block, all)
-		}
-		for line := range strings.SplitSeq(string(block), "\r\n") {
-			if len(line) > 998 || strings.IndexFunc(line, isControl) >= 0 || !utf8.ValidString(line) {
-				t.Fatalf("%q gives the line %q", s, line)
-			}
-		}
-		if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) >= 0 && len(s) < 200 {
-			if name, err := new(mime.WordDecoder).DecodeHeader(all[0].Name); err != nil || name != strings.TrimSpace(OneLine(s)) &&
-				!strings.ContainsRune(s, utf8.RuneError) && strings.HasPrefix(all[0].Name, "=?") {
-				t.Fatalf("%q is decoded as %q, %v", s, name, err)
-			}
-		}
+		checkPhrase(t, s)
+		checkPhrase(t, FullName(s, "ann"))
 	})
+}
+
+// checkPhrase holds that a name for people, whatever it is, stays a name: one From field for one address.
+func checkPhrase(t *testing.T, s string) {
+	t.Helper()
+	field := FromField(s, "a@example.com")
+	block := field.Append(nil)
+	h, body, err := Read(bytes.NewReader(append(block, "\r\nx"...)))
+	if err != nil || len(h) != 1 || h[0] != field {
+		t.Fatalf("%q gives %q, read again as %q, %v", s, block, h, err)
+	}
+	if rest, _ := io.ReadAll(body); string(rest) != "x" {
+		t.Fatalf("%q gives %q", s, block)
+	}
+	all := ParseList(field.Body)
+	if len(all) != 1 || all[0].Addr != "a@example.com" {
+		t.Fatalf("%q gives %q: %+v", s, block, all)
+	}
+	for line := range strings.SplitSeq(string(block), "\r\n") {
+		if len(line) > 998 || strings.IndexFunc(line, isControl) >= 0 || !utf8.ValidString(line) {
+			t.Fatalf("%q gives the line %q", s, line)
+		}
+	}
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) >= 0 && len(s) < 200 {
+		if name, err := new(mime.WordDecoder).DecodeHeader(all[0].Name); err != nil || name != strings.TrimSpace(OneLine(s)) &&
+			!strings.ContainsRune(s, utf8.RuneError) && strings.HasPrefix(all[0].Name, "=?") {
+			t.Fatalf("%q is decoded as %q, %v", s, name, err)
+		}
+	}
 }
 
 func TestFullName(t *testing.T) {

@@ -2,6 +2,7 @@ package header
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -223,9 +224,47 @@ func FuzzParseList(f *testing.F) {
 				t.Fatalf("%q in %q was read again as %+v", m.Addr, s, again)
 			}
 		}
+		good := goodAddrs(s)
+		if again := goodAddrs(strings.Join(good, ", ")); !slices.Equal(again, good) {
+			t.Fatalf("%q gives %q, which printed as a list gives %q", s, good, again)
+		}
+		// What stands in a comment is nobody's address.
+		if more := goodAddrs("(eve@x, <eve@x>, \\) (G: eve@x;)) " + s); !slices.Equal(more, good) {
+			t.Fatalf("%q gives %q, behind a comment %q", s, good, more)
+		}
+		checkOrigins(t, s, good)
 		q := QualifyField(Field{"To", s}, "o.example")
 		if again := QualifyField(q, "p.example"); again != q {
 			t.Fatalf("qualifying %q twice: %q, then %q", s, q.Body, again.Body)
 		}
+		for i := range good {
+			good[i] = Qualify(good[i], "o.example")
+		}
+		if got := goodAddrs(q.Body); !slices.Equal(got, good) {
+			t.Fatalf("%q was qualified as %q, which gives %q, want %q", s, q.Body, got, good)
+		}
 	})
+}
+
+func goodAddrs(s string) []string {
+	all := []string{}
+	for _, m := range ParseList(s) {
+		if m.Err == nil {
+			all = append(all, m.Addr)
+		}
+	}
+	return all
+}
+
+// checkOrigins holds that every address stands in s, but for what quoting and blanks add or take away.
+func checkOrigins(t *testing.T, s string, addrs []string) {
+	t.Helper()
+	bare := strings.NewReplacer(`"`, "", `\`, "", " ", "", "\t", "", "\r", "", "\n", "").Replace
+	for _, a := range addrs {
+		for part := range strings.SplitSeq(a, "@") {
+			if !strings.Contains(bare(s), bare(part)) {
+				t.Fatalf("%q in %q was made up", a, s)
+			}
+		}
+	}
 }

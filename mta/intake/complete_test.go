@@ -416,16 +416,21 @@ func TestHandoverEndsOnce(t *testing.T) {
 	m.one(t)
 }
 
-// FuzzCompletion: whatever comes, the stored header can be read, hides what is hidden, and has what it must have.
+// FuzzCompletion: whatever comes, the stored header can be read, hides what is hidden, and has what it must have; no
+// field is made of a name or an address, and the body is the one that came.
 func FuzzCompletion(f *testing.F) {
-	f.Add("Subject: s\n\nbody\n", "ann", "Full Name", 7)
-	f.Add("Bcc: x\r\nFrom: a\r\nFrom: b\r\nResent-To: c\r\n\r\n", "", "a\"b\r\nBcc: z", 1)
-	f.Add("From:\nTo: a,, <b>; (c\n\n\x00\r\r\n", "x@y", "=?\xff?=", 3)
-	f.Add(" starts with white space\n", "a@b@c", "", 100)
-	f.Fuzz(func(t *testing.T, content, sender, name string, size int) {
+	f.Add("Subject: s\n\nbody\n", "ann", "Full Name", "b@x", 7)
+	f.Add("Bcc: x\r\nFrom: a\r\nFrom: b\r\nResent-To: c\r\n\r\n", "", "a\"b\r\nBcc: z", "\\bob", 1)
+	f.Add("From:\nTo: a,, <b>; (c\n\n\x00\r\r\n", "x@y", "=?\xff?=", "<b@x>\r\nBcc: eve", 3)
+	f.Add(" starts with white space\n", "a@b@c", "", "\"a b\"@[::1]", 100)
+	f.Fuzz(func(t *testing.T, content, sender, name, rcpt string, size int) {
 		m := new(memory)
 		i := newIntake(m)
-		told := spool.Told{Sender: &sender, FullName: &name, Rcpts: to("b@x")}
+		i.User = func(uid int) (User, bool) { return User{uid, "ann", header.FullName(name, "ann")}, true }
+		told := spool.Told{Sender: &sender, Name: name, Rcpts: to(rcpt, "b@x")}
+		if size%2 == 0 {
+			told.FullName = &name
+		}
 		h, err := i.Create(t.Context(), caller(1001), told)
 		if err != nil {
 			return
@@ -440,8 +445,54 @@ func FuzzCompletion(f *testing.F) {
 			m.wantNothing(t)
 			return
 		}
-		checkStored(t, m.one(t).content)
+		stored := m.one(t)
+		checkStored(t, stored.content)
+		checkAdded(t, stored.content, content)
+		checkPaths(t, stored.env)
 	})
+}
+
+// checkAdded holds that fields were added of known names only, and nothing to the body.
+func checkAdded(t *testing.T, stored, came string) {
+	t.Helper()
+	var norm header.Normalizer
+	read := func(content []byte) (header.Header, string) {
+		fields, r, err := header.Read(bytes.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fields, string(body)
+	}
+	fields, body := read([]byte(stored))
+	given, text := read(norm.Close(norm.Append(nil, []byte(came))))
+	if body != text {
+		t.Errorf("%q: the body is %q, want %q", came, body, text)
+	}
+	added := []string{"Received", "Date", "From", "To", "Message-ID", "Resent-Date", "Resent-From", "Resent-Message-ID", fromAside}
+	for _, f := range fields {
+		if !given.Has(f.Name) && !slices.Contains(added, f.Name) {
+			t.Errorf("%q: where does %q come from?", came, f)
+		}
+	}
+}
+
+// checkPaths holds that the addresses of an envelope can stand in a line of SMTP, and bad ones have failed.
+func checkPaths(t *testing.T, env spool.Envelope) {
+	t.Helper()
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if strings.ContainsFunc(env.Sender, control) || len(env.Sender) > header.MaxAddress {
+		t.Errorf("the sender is %q", env.Sender)
+	}
+	for _, r := range env.Rcpts {
+		if list := header.ParseList(r.Addr); strings.ContainsFunc(r.Addr, control) ||
+			!r.Settled() && (len(list) != 1 || list[0].Err != nil || list[0].Addr != r.Addr) {
+			t.Errorf("a recipient is %+v", r)
+		}
+	}
 }
 
 func checkStored(t *testing.T, stored string) {
