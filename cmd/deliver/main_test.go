@@ -75,7 +75,7 @@ func newSite(t *testing.T, aliases string) *site {
 			t.Fatal(err)
 		}
 	}
-	work := filepath.Join(s.dir, "work")
+	work := filepath.Join(s.dir, "done")
 	if err := os.Mkdir(work, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestStopEndsTheHelperAndANewOneTakesThePlace(t *testing.T) {
 	}
 }
 
-const showRights = "cat /proc/self/status >DIR/work/status"
+const showRights = "cat /proc/self/status >DIR/done/status"
 
 func mustHaveNoRights(t *testing.T, status string) {
 	t.Helper()
@@ -187,7 +187,7 @@ func TestProgramsOfTheAliases(t *testing.T) {
 		t.Fatalf("%v %s", r.Status, r.Detail)
 	}
 	mustHaveNoRights(t, s.read(t, "work/status"))
-	if r := s.deliver(s.program("cat >DIR/work/other")); r.Status.String() != "4.3.5" {
+	if r := s.deliver(s.program("cat >DIR/done/other")); r.Status.String() != "4.3.5" {
 		t.Errorf("a program that no line names: %v %s", r.Status, r.Detail)
 	}
 }

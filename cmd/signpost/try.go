@@ -23,7 +23,7 @@ import (
 	"signpost/mta/stage"
 )
 
-func newTryCmd(*globals) *cobra.Command {
+func newTryCmd(g *globals) *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "try",
@@ -35,6 +35,9 @@ recipient and the bounce in the mailbox. Exit status 0 means that all of it was 
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			t := &trial{out: cmd.OutOrStdout()}
+			if g.config != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "signpost: %s is not used: try writes a configuration of its own\n", printable(g.config))
+			}
 			return t.run(cmd.Context(), keep)
 		},
 	}
