@@ -186,7 +186,7 @@ func TestProgramsOfTheAliases(t *testing.T) {
 	if r := s.deliver(s.program(showRights)); r.Outcome() != spool.Delivered {
 		t.Fatalf("%v %s", r.Status, r.Detail)
 	}
-	mustHaveNoRights(t, s.read(t, "work/status"))
+	mustHaveNoRights(t, s.read(t, "done/status"))
 	if r := s.deliver(s.program("cat >DIR/done/other")); r.Status.String() != "4.3.5" {
 		t.Errorf("a program that no line names: %v %s", r.Status, r.Detail)
 	}
@@ -204,7 +204,7 @@ func TestAmbientCapabilitiesDoNotReachThePrograms(t *testing.T) {
 	if r := s.deliver(s.program(showRights)); r.Outcome() != spool.Delivered {
 		t.Fatalf("%v %s", r.Status, r.Detail)
 	}
-	mustHaveNoRights(t, s.read(t, "work/status"))
+	mustHaveNoRights(t, s.read(t, "done/status"))
 }
 
 // serve starts the helper as systemd does, with a listening socket by sd_listen_fds(3).
