@@ -25,6 +25,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -73,11 +74,14 @@ func (m *Mailboxes) Local(domain string) bool {
 
 // canonical makes domains comparable: A-labels in lower case, without the dot at the end.
 func canonical(domain string) string {
-	domain = strings.TrimSuffix(domain, ".")
+	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
+	if strings.IndexFunc(domain, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return domain // asked for every recipient
+	}
 	if a, err := idna.Lookup.ToASCII(domain); err == nil {
 		return a
 	}
-	return strings.ToLower(domain) // underscores, for one, are no IDN but are in use
+	return domain
 }
 
 func (m *Mailboxes) ownLiteral(domain string) bool {
