@@ -37,7 +37,7 @@ type Env struct {
 	Config         string                  // configuration where -C names none; empty: settings.DefaultFile
 	Socket         string                  // asked where the configuration is broken; empty: settings.DefaultSocket
 	PID            int                     // of this process; passed on as a claim
-	Claims         string                  // what else the caller is to be remembered by; one line
+	Caller         func() spool.Process    // tells what called this program; nil: nothing is told
 }
 
 // Spool is where mail is handed in and the queue is asked about. spool.Submit is one.

@@ -74,7 +74,9 @@ func (c *command) tell() (spool.Told, *recipients, error) {
 		Label:    c.label,
 		Body:     c.body,
 		PID:      c.env.PID,
-		Claims:   c.env.Claims,
+	}
+	if c.env.Caller != nil {
+		told.Process = c.env.Caller()
 	}
 	if hasControl(told.Login) {
 		told.Login = ""

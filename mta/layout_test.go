@@ -22,6 +22,7 @@ var layout = []struct {
 
 	{"compat/header", "", ""},
 	{"compat/aliases", "", ""},
+	{"compat/provenance", "spool", "golang.org/x/sys"},
 	{"compat/settings", "", "github.com/BurntSushi/toml golang.org/x/sys"},
 	{"compat", "compat/header compat/aliases compat/settings spool", "golang.org/x/sys"},
 
@@ -31,7 +32,7 @@ var layout = []struct {
 	{"mta/sign", "compat/header", "github.com/emersion/go-msgauth golang.org/x/net"},
 	{"mta/sign/signtest", "", ""},
 	{"mta/smtpout", "mta/route spool", "golang.org/x/net golang.org/x/sys"},
-	{"mta/intake", "compat/header spool", "golang.org/x/sys"},
+	{"mta/intake", "compat/provenance compat/header spool", "golang.org/x/sys"},
 	{"mta/local", "compat/aliases spool", "github.com/landlock-lsm/go-landlock golang.org/x/sys golang.org/x/net"},
 	{"mta/bounce", "compat/header spool", ""},
 	{"mta/history", "spool", ""},
@@ -43,7 +44,7 @@ var layout = []struct {
 
 	{"man", "", ""}, // holds tests only
 
-	{"cmd/sendmail", "compat", ""},
+	{"cmd/sendmail", "compat compat/provenance", ""},
 	{"cmd/deliver", "compat/settings mta/config mta/local", "github.com/coreos/go-systemd"},
 	{"cmd/signpost", "compat/settings mta mta/config mta/control mta/dns mta/history mta/local mta/sign mta/stage spool", "github.com/spf13/cobra"},
 }

@@ -43,6 +43,9 @@ func (n *notes) accepted(a intake.Accepted) {
 	if o.UID >= 0 {
 		args = append(args, "uid", o.UID)
 	}
+	if program := o.Caller().Program(); program != "" {
+		args = append(args, "program", program)
+	}
 	args = append(args, "client", o.Via, "size", a.Size, "nrcpt", len(a.Envelope.Rcpts))
 	if a.MsgID != "" {
 		args = append(args, "msgid", a.MsgID)

@@ -273,7 +273,9 @@ func (o Origin) encode(e *encoder) {
 	e.text(4, o.Client)
 	e.text(5, o.Auth)
 	e.num(6, int64(o.PID))
-	e.text(7, o.Claims)
+	// 7 was one text.
+	e.process(8, o.Seen)
+	e.process(9, o.Claims)
 }
 
 func decodeOrigin(b []byte) (Origin, error) {
@@ -293,11 +295,62 @@ func decodeOrigin(b []byte) (Origin, error) {
 			o.Auth = d.text()
 		case 6:
 			o.PID = int(d.num())
-		case 7:
-			o.Claims = d.text()
+		case 8:
+			o.Seen, d.err = decodeProcess(d.value)
+		case 9:
+			o.Claims, d.err = decodeProcess(d.value)
 		}
 	}
 	return o, d.err
+}
+
+func (e *encoder) process(tag uint64, p Process) {
+	if p != (Process{}) {
+		e.nested(tag, p.encode)
+	}
+}
+
+func (p Process) encode(e *encoder) {
+	e.text(1, p.Name)
+	e.text(2, p.Parent)
+	e.num(3, int64(p.PID))
+	e.text(4, p.Command)
+	e.text(5, p.Dir)
+	e.text(6, p.Unit)
+	e.text(7, p.Container)
+	e.text(8, p.Login)
+	e.text(9, p.RealUser)
+	e.text(10, p.Script)
+}
+
+func decodeProcess(b []byte) (Process, error) {
+	var p Process
+	d := decoder{rest: b}
+	for d.next() {
+		switch d.tag {
+		case 1:
+			p.Name = d.text()
+		case 2:
+			p.Parent = d.text()
+		case 3:
+			p.PID = int(d.num())
+		case 4:
+			p.Command = d.text()
+		case 5:
+			p.Dir = d.text()
+		case 6:
+			p.Unit = d.text()
+		case 7:
+			p.Container = d.text()
+		case 8:
+			p.Login = d.text()
+		case 9:
+			p.RealUser = d.text()
+		case 10:
+			p.Script = d.text()
+		}
+	}
+	return p, d.err
 }
 
 func (env Envelope) encode(e *encoder) {
@@ -371,7 +424,8 @@ func (t Told) encode(e *encoder) {
 	e.text(10, t.Body)
 	e.num(11, int64(t.NULs))
 	e.num(12, int64(t.PID))
-	e.text(13, t.Claims)
+	// 13 was one text.
+	e.process(14, t.Process)
 }
 
 // EncodeTold gives the form of t that travels in drop/ and over submit.sock.
@@ -413,8 +467,8 @@ func DecodeTold(b []byte) (Told, error) {
 			t.NULs = int(d.num())
 		case 12:
 			t.PID = int(d.num())
-		case 13:
-			t.Claims = d.text()
+		case 14:
+			t.Process, d.err = decodeProcess(d.value)
 		}
 	}
 	if d.err != nil {

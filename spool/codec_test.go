@@ -28,8 +28,12 @@ func fullTold() Told {
 	sender, name := "", "A \"B\"\r\n"
 	return Told{
 		Sender: &sender, Rcpts: fullRecipients(), FullName: &name, Name: "n", Login: "l", Ret: "FULL", EnvID: "e",
-		Queued: true, Label: "label", Body: "8BITMIME", NULs: 3, PID: 77, Claims: "c\x00",
+		Queued: true, Label: "label", Body: "8BITMIME", NULs: 3, PID: 77, Process: fullProcess("c\x00"),
 	}
+}
+
+func fullProcess(s string) Process {
+	return Process{Name: s, Parent: s, PID: 4711, Command: s, Dir: s, Unit: s, Container: s, Login: s, RealUser: s, Script: s}
 }
 
 func fullEntry() Entry {
@@ -39,7 +43,8 @@ func fullEntry() Entry {
 func fullEnvelope() Envelope {
 	return Envelope{
 		Sender: strings.Repeat("s", 300), Rcpts: fullRecipients(),
-		Origin:  Origin{Via: "drop", UID: -1, Login: "ann", Client: "c", Auth: "a", PID: 1 << 22, Claims: "x"},
+		Origin: Origin{Via: "drop", UID: -1, Login: "ann", Client: "c", Auth: "a", PID: 1 << 22,
+			Seen: fullProcess("x"), Claims: fullProcess("y")},
 		Arrived: moment, Ret: "HDRS", EnvID: "e", Parent: "01M8533K3JF2KWJRTM", Held: "h", Queued: true, Warned: true,
 		Started: true, Next: time.Unix(-1<<40, 1), Tries: -5,
 	}

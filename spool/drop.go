@@ -289,7 +289,7 @@ func (p Drop) peek() iter.Seq2[Entry, error] {
 func (d *Dropped) entry() Entry {
 	env := Envelope{
 		Rcpts:   d.Told.Rcpts,
-		Origin:  Origin{Via: "drop", UID: d.UID, PID: d.Told.PID, Claims: d.Told.Claims},
+		Origin:  Origin{Via: "drop", UID: d.UID, PID: d.Told.PID, Claims: d.Told.Process},
 		Arrived: d.ID.Time(),
 		Queued:  d.Told.Queued,
 	}

@@ -12,6 +12,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -60,16 +61,60 @@ type Envelope struct {
 	Tries   int         // times that a Record has set Next
 }
 
-// Origin is who handed a message in. What the kernel or an authentication proved stands apart from what the caller
-// only claims.
+// Origin is who handed a message in. What the kernel or an authentication proved stands apart from what only looks so:
+// rights, limits and names in the header come from the proven part alone.
 type Origin struct {
 	Via    string `json:"via"`              // "socket", "drop", "smtp", "bounce", "double-bounce", "delay", "notice"
 	UID    int    `json:"uid"`              // proven by the kernel where Via is "socket" or "drop"; else -1
 	Login  string `json:"login,omitempty"`  // name of UID by this host's own passwd; empty when it knows none
 	Client string `json:"client,omitempty"` // network address of an SMTP client
 	Auth   string `json:"auth,omitempty"`   // authenticated user of an SMTP client
-	PID    int    `json:"pid,omitempty"`    // claim
-	Claims string `json:"claims,omitempty"` // claim: what the caller said of itself, one line
+	PID    int    `json:"pid,omitempty"`    // of sendmail, as the kernel told when it connected; a claim for "drop"
+	// Seen is what the daemon read in /proc of the caller, who may have named itself as it likes. No proof.
+	Seen Process `json:"seen,omitzero"`
+	// Claims is what the caller said of itself, but for what Seen says as well, and what the header says of it. No proof.
+	Claims Process `json:"claims,omitzero"`
+}
+
+// Process is what is known of a process that handed a message in. Every text is one line of bounded length; empty
+// where it is not known.
+type Process struct {
+	Name      string `json:"name,omitempty"`      // of the program that called sendmail
+	Parent    string `json:"parent,omitempty"`    // of what started it, where that is only a shell or the like
+	PID       int    `json:"pid,omitempty"`       // of the program that called sendmail
+	Command   string `json:"command,omitempty"`   // its command line, without what looks like a secret
+	Dir       string `json:"dir,omitempty"`       // working directory of sendmail
+	Unit      string `json:"unit,omitempty"`      // of systemd: "php-fpm.service"
+	Container string `json:"container,omitempty"` // "docker 0123456789ab"
+	Login     string `json:"login,omitempty"`     // who logged in, where that is not the user of UID
+	RealUser  string `json:"real_user,omitempty"` // user of the real uid, where that is not the user of UID
+	Script    string `json:"script,omitempty"`    // "33:contact.php", by PHP's X-PHP-Originating-Script
+}
+
+// Program names the program that called sendmail, for a line of a log: "php-fpm", or "sh of cron".
+func (p Process) Program() string {
+	if p.Parent == "" {
+		return p.Name
+	}
+	return p.Name + " of " + p.Parent
+}
+
+// Caller is Seen, completed by Claims.
+func (o Origin) Caller() Process {
+	p := o.Seen
+	if p.Name == "" {
+		p.Name, p.Parent = o.Claims.Name, o.Claims.Parent
+	}
+	p.PID = cmp.Or(p.PID, o.Claims.PID)
+	p.Command = cmp.Or(p.Command, o.Claims.Command)
+	p.Dir = cmp.Or(p.Dir, o.Claims.Dir)
+	if p.Unit == "" && p.Container == "" {
+		p.Unit, p.Container = o.Claims.Unit, o.Claims.Container
+	}
+	p.Login = cmp.Or(p.Login, o.Claims.Login)
+	p.RealUser = cmp.Or(p.RealUser, o.Claims.RealUser)
+	p.Script = cmp.Or(p.Script, o.Claims.Script)
+	return p
 }
 
 // Notify is the NOTIFY parameter of one recipient (RFC 3461 4.1), a set of bits.
@@ -193,12 +238,12 @@ type Told struct {
 	Login    string  // LOGNAME of the environment, a claim
 	Ret      string
 	EnvID    string
-	Queued   bool   // -odq, -odd
-	Label    string // -L
-	Body     string // -B: "7BIT", "8BITMIME" or empty
-	NULs     int    // octets of value 0 that were left out
-	PID      int
-	Claims   string
+	Queued   bool    // -odq, -odd
+	Label    string  // -L
+	Body     string  // -B: "7BIT", "8BITMIME" or empty
+	NULs     int     // octets of value 0 that were left out
+	PID      int     // of sendmail
+	Process  Process // what called it, by its own word
 }
 
 // Handover is a message on its way from a caller into the spool. Its content has CRLF line ends, and an empty line

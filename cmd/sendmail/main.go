@@ -7,10 +7,10 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 
 	"signpost/compat"
+	"signpost/compat/provenance"
 )
 
 func main() {
@@ -26,15 +26,6 @@ func main() {
 		Stderr:  os.Stderr,
 		Environ: os.Getenv,
 		PID:     os.Getpid(),
-		Claims:  claims(),
+		Caller:  provenance.Self,
 	}))
-}
-
-// claims tells what the kernel will not tell the daemon: who called, and a real uid that differs.
-func claims() string {
-	text := "ppid=" + strconv.Itoa(os.Getppid())
-	if uid := os.Getuid(); uid != os.Geteuid() {
-		text += " uid=" + strconv.Itoa(uid)
-	}
-	return text
 }

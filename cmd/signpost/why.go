@@ -102,6 +102,7 @@ func (s *story) print(w io.Writer) {
 		switch r.What {
 		case "accepted":
 			fmt.Fprintf(w, "  %s  accepted from %s, %s, handed in by %s\n", at, bracket(r.From), octets(r.Size), origin(r.Origin))
+			printCaller(w, r.Origin)
 			for _, to := range r.Rcpts {
 				fmt.Fprintf(w, "      to %s\n", target(to))
 			}
@@ -165,7 +166,7 @@ func outcome(r history.Rcpt) string {
 	return text
 }
 
-// origin writes who handed a message in; what is only claimed is said to be.
+// origin writes who handed a message in, as far as it is proven.
 func origin(who *spool.Origin) string {
 	if who == nil {
 		return "somebody unknown"
@@ -176,15 +177,50 @@ func origin(who *spool.Origin) string {
 		if name == "" {
 			name = "a user without a name"
 		}
-		text := fmt.Sprintf("%s (uid %d) through %s", name, who.UID, map[string]string{"socket": "sendmail", "drop": "sendmail while the daemon was away"}[who.Via])
-		if who.Claims != "" {
-			text += " (it says: " + printable(who.Claims) + ")"
-		}
-		return text
+		return fmt.Sprintf("%s (uid %d) through %s", name, who.UID, map[string]string{"socket": "sendmail", "drop": "sendmail while the daemon was away"}[who.Via])
 	case "smtp":
 		return "the SMTP client " + printable(who.Client)
 	}
 	return "signpost itself (" + printable(who.Via) + ")"
+}
+
+// printCaller writes what is not proven of who handed a message in, each in a line of its own: what the daemon saw, then
+// what only the caller says.
+func printCaller(w io.Writer, who *spool.Origin) {
+	if who == nil {
+		return
+	}
+	for _, part := range []struct {
+		how string
+		p   spool.Process
+	}{{"as it looked", who.Seen}, {"as it says", who.Claims}} {
+		if text := describe(part.p); text != "" {
+			fmt.Fprintf(w, "      %s: %s\n", part.how, text)
+		}
+	}
+}
+
+// describe writes what is known of a process.
+func describe(p spool.Process) string {
+	var parts []string
+	add := func(format, text string) {
+		if text != "" {
+			parts = append(parts, fmt.Sprintf(format, printable(text)))
+		}
+	}
+	pid := ""
+	if p.PID != 0 {
+		pid = fmt.Sprintf(" (pid %d)", p.PID)
+	}
+	add("called by %s"+pid, p.Program())
+	add(`command "%s"`, p.Command)
+	add("in %s", p.Dir)
+	add("unit %s", p.Unit)
+	add("container %s", p.Container)
+	add("PHP script %s", p.Script)
+	add("login %s", p.Login)
+	add("real user %s", p.RealUser)
+	return strings.Join(parts, ", ")
 }
 
 // conclude ends the story in one plain sentence and what to do.

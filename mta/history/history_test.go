@@ -421,7 +421,9 @@ func TestJSONNames(t *testing.T) {
 	next := moment
 	r := Record{Time: moment, ID: id(1), What: "attempt", From: "a", Size: 1, MsgID: "<m>", Parent: id(2), Notes: []string{"n"},
 		Story: []string{"s"}, Next: &next, Gone: true,
-		Origin: &spool.Origin{Via: "socket", UID: 7, Login: "ann", Client: "c", Auth: "x", PID: 9, Claims: "y"},
+		Origin: &spool.Origin{Via: "socket", UID: 7, Login: "ann", Client: "c", Auth: "x", PID: 9,
+			Seen:   spool.Process{Name: "sh", Parent: "cron", PID: 8, Unit: "u", Container: "d", Login: "bob"},
+			Claims: spool.Process{Command: "sh -c", Dir: "/", RealUser: "r", Script: "s"}},
 		Rcpts: []Rcpt{RcptOf(spool.Recipient{Kind: spool.Mailbox, Addr: "bob", Original: "o",
 			Last: spool.Result{Status: spool.Status{Class: 4, Subject: 2, Detail: 1}, Reply: "r", Remote: "h", TLS: "t", Detail: "d"}})}}
 	b, err := json.Marshal(r)
@@ -431,7 +433,8 @@ func TestJSONNames(t *testing.T) {
 	want := `{"time":"2026-11-23T10:00:00Z","id":"` + string(id(1)) + `","what":"attempt","from":"a",` +
 		`"rcpts":[{"addr":"bob","original":"o","kind":"mailbox","outcome":"deferred","status":"4.2.1","remote":"h","tls":"t","reply":"r","detail":"d"}],` +
 		`"size":1,"msgid":"\u003cm\u003e",` +
-		`"origin":{"via":"socket","uid":7,"login":"ann","client":"c","auth":"x","pid":9,"claims":"y"},` +
+		`"origin":{"via":"socket","uid":7,"login":"ann","client":"c","auth":"x","pid":9,"seen":{"name":"sh","parent":"cron","pid":8,"unit":"u","container":"d","login":"bob"},` +
+		`"claims":{"command":"sh -c","dir":"/","real_user":"r","script":"s"}},` +
 		`"parent":"` + string(id(2)) + `","notes":["n"],"story":["s"],"next":"2026-11-23T10:00:00Z","gone":true}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)

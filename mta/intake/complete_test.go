@@ -283,17 +283,17 @@ func rcptString(t *testing.T, rcpts []spool.Recipient) string {
 func TestEnvelopeTakesWhatWasAsked(t *testing.T) {
 	m := new(memory)
 	told := spool.Told{
-		Rcpts:  []spool.Recipient{{Addr: "b@x", Notify: spool.NotifySuccess | 0x80}, {Addr: "c@x", Notify: spool.NotifyNever | spool.NotifyDelay}},
-		Ret:    "HDRS",
-		EnvID:  "envid1",
-		Queued: true,
-		Claims: "a\nb",
+		Rcpts:   []spool.Recipient{{Addr: "b@x", Notify: spool.NotifySuccess | 0x80}, {Addr: "c@x", Notify: spool.NotifyNever | spool.NotifyDelay}},
+		Ret:     "HDRS",
+		EnvID:   "envid1",
+		Queued:  true,
+		Process: spool.Process{Name: "a\nb"},
 	}
 	if err := put(t, newIntake(m), caller(1001), told, ""); err != nil {
 		t.Fatal(err)
 	}
 	env := m.one(t).env
-	if env.Ret != "HDRS" || env.EnvID != "envid1" || !env.Queued || env.Origin.Claims != "a b" || env.Origin.Login != "ann" ||
+	if env.Ret != "HDRS" || env.EnvID != "envid1" || !env.Queued || env.Origin.Claims.Name != "a b" || env.Origin.Login != "ann" ||
 		env.Rcpts[0].Notify != spool.NotifySuccess || env.Rcpts[1].Notify != spool.NotifyNever || !env.Next.IsZero() {
 		t.Errorf("envelope %+v", env)
 	}

@@ -15,7 +15,8 @@ import (
 const unmapped = 65534
 
 const (
-	maxClaims = 1000 // octets of text that a caller says of itself
+	maxOrigin = 300  // octets of one text about the origin of a message
+	maxDetail = 1000 // octets of an address, or of what is wrong with it, as the caller says
 	maxEnvID  = 100  // RFC 3461 4.4
 )
 
@@ -79,15 +80,7 @@ func (i *Intake) envelope(who Caller, told spool.Told, from originator) (spool.E
 		Rcpts:   rcpts,
 		Arrived: who.At,
 		Queued:  told.Queued,
-		Origin: spool.Origin{
-			Via: who.Via, UID: who.UID, PID: who.PID, Claims: oneLine(told.Claims, maxClaims),
-		},
-	}
-	if from.known {
-		env.Origin.Login = from.login
-	}
-	if env.Origin.PID == 0 {
-		env.Origin.PID = told.PID
+		Origin:  i.origin(who, told, from),
 	}
 	if told.Ret == "FULL" || told.Ret == "HDRS" {
 		env.Ret = told.Ret
@@ -190,11 +183,11 @@ func (i *Intake) recipient(who Caller, t spool.Recipient) spool.Recipient {
 	r := spool.Recipient{Addr: t.Addr, NoAlias: t.NoAlias, Notify: notify(t.Notify)}
 	m, err := i.address(t.Addr)
 	if t.Last.Status.Class == 5 {
-		err = errors.New(oneLine(t.Last.Detail, maxClaims))
+		err = errors.New(oneLine(t.Last.Detail, maxDetail))
 	}
 	if err != nil {
 		bad := spool.Errorf(spool.Status{Class: 5, Subject: 1, Detail: 3}, "%w", err)
-		r.Addr, r.Last = oneLine(t.Addr, maxClaims), spool.ResultOf(bad, who.At)
+		r.Addr, r.Last = oneLine(t.Addr, maxDetail), spool.ResultOf(bad, who.At)
 		return r
 	}
 	r.Addr, r.NoAlias = m.Addr, r.NoAlias || m.NoAlias

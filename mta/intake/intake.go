@@ -55,7 +55,7 @@ type User struct {
 	FullName string // name for people: GECOS up to the first comma, "&" replaced
 }
 
-// Caller is who hands a message in. Of the Origin, Via, UID and PID are used; UID must be proven.
+// Caller is who hands a message in. Of the Origin, Via, UID, PID and Seen are used; UID must be proven.
 type Caller struct {
 	spool.Origin
 	ID spool.ID  // the message's; zero: made by the Store
@@ -266,7 +266,9 @@ func (h *handover) bare() error {
 
 // endHeader completes the header and passes it on, with what has come of the body.
 func (h *handover) endHeader() error {
-	c := complete(h.split.Header(), h.stamp())
+	head := h.split.Header()
+	h.env.Origin.Claims.Script = oneLine(head.Value("X-PHP-Originating-Script"), maxOrigin)
+	c := complete(head, h.stamp())
 	if err := h.checkHops(c.hops); err != nil {
 		return err
 	}

@@ -42,8 +42,9 @@ type Server struct {
 
 	ledger  ledger
 	fates   fates
-	readers sync.Pool                                // of *bufio.Reader
-	peer    func(net.Conn) (uid, pid int, err error) // for tests; nil: SO_PEERCRED
+	readers sync.Pool                                    // of *bufio.Reader
+	peer    func(net.Conn) (uid, pid int, err error)     // for tests; nil: SO_PEERCRED
+	look    func(c net.Conn, uid, pid int) spool.Process // for tests; nil: /proc
 }
 
 const (
@@ -90,6 +91,9 @@ func (s *Server) defaults() {
 	}
 	if s.peer == nil {
 		s.peer = peerCred
+	}
+	if s.look == nil {
+		s.look = lookAt
 	}
 	if s.Idle == 0 {
 		s.Idle = time.Minute

@@ -203,12 +203,13 @@ func (ss *session) submit(ctx context.Context) error {
 	if err := ss.reply(spool.Greeting{ID: id, MaxSize: intake.MaxSize}.Append(nil)); err != nil {
 		return err
 	}
+	who := Caller{ID: id}
+	who.Via, who.UID, who.PID = ViaSocket, ss.uid, ss.pid
+	who.Seen = ss.server.look(ss.c, ss.uid, ss.pid) // while the client, greeted, sends what it has
 	told, err := ss.told()
 	if err != nil {
 		return err
 	}
-	who := Caller{ID: id}
-	who.Via, who.UID, who.PID = ViaSocket, ss.uid, ss.pid
 	// The message may outlive ctx: Drain says how long.
 	h, err := intake.create(context.WithoutCancel(ctx), who, told, ss.tab.takeMemory)
 	if err != nil {

@@ -264,7 +264,9 @@ func full() spool.Envelope {
 			{},
 		},
 		Origin: spool.Origin{
-			Via: "socket", UID: -1, Login: "ann", Client: "[192.0.2.9]:4711", Auth: "ann", PID: 1 << 22, Claims: "x",
+			Via: "socket", UID: -1, Login: "ann", Client: "[192.0.2.9]:4711", Auth: "ann", PID: 1 << 22,
+			Seen:   spool.Process{Name: "sh", Parent: "cron", PID: 1, Unit: "cron.service", Container: "docker 0", Login: "bob"},
+			Claims: spool.Process{Command: "sh -c x", Dir: "/", RealUser: "bob", Script: "33:a.php"},
 		},
 		Arrived: moment,
 		Ret:     "HDRS",
