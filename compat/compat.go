@@ -117,6 +117,8 @@ func (c *command) open() (place, error) {
 			c.warn("%s", broken.First())
 		case isBroken:
 			p.orphan = fmt.Errorf("%s", broken.First())
+		case scarce(err):
+			return place{}, &fault{exTempFail, fmt.Errorf("cannot read configuration: %w", err)}
 		case given:
 			return place{}, &fault{exNoInput, fmt.Errorf("cannot read configuration: %w", err)}
 		default:

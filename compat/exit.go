@@ -96,8 +96,17 @@ func refusal(s spool.Status) int {
 
 // passing reports whether err is of the system and may be over at the next try.
 func passing(err error) bool {
-	for _, errno := range [...]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EFBIG, syscall.EMFILE,
-		syscall.ENFILE, syscall.EACCES, syscall.EPERM, syscall.EAGAIN, syscall.ENOMEM, syscall.EINTR} {
+	return scarce(err) || anyOf(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EFBIG, syscall.EACCES, syscall.EPERM)
+}
+
+// scarce reports whether err is that the system, or a limit that the caller set for itself, gives no more of something
+// for the time being.
+func scarce(err error) bool {
+	return anyOf(err, syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM, syscall.ENOBUFS, syscall.EINTR)
+}
+
+func anyOf(err error, list ...syscall.Errno) bool {
+	for _, errno := range list {
 		if errors.Is(err, errno) {
 			return true
 		}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -46,11 +48,24 @@ func (p Drop) Submit(ctx context.Context, told Told) (Handover, error) {
 		return nil, err
 	}
 	var name [16]byte
-	rand.Read(name[:]) // never fails
+	random(name[:])
 	d := newDraft(p.fs())
 	d.dir, d.tmp = p.newDir(), filepath.Join(p.Path, tmpDir)
 	d.name, d.mode = hex.EncodeToString(name[:]), modeDropped
 	return &dropWriter{draft: d, told: told}, nil
+}
+
+// random fills b. It asks the kernel itself: crypto/rand sets a timer first, which costs a process that has just started
+// two descriptors, and its life where it may not have them (RLIMIT_NOFILE).
+func random(b []byte) {
+	n := 0
+	err := again(func() (err error) {
+		n, err = unix.Getrandom(b, 0)
+		return err
+	})
+	if err != nil || n < len(b) {
+		rand.Read(b) // never fails
+	}
 }
 
 type dropWriter struct {

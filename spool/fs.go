@@ -184,10 +184,11 @@ func (osFS) CreateTemp(dir string) (FSFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without /proc the file could never get a name; better to learn it before the content is written.
-	if err := unix.Access(f.proc(), unix.F_OK); err != nil {
+	// Without /proc, or where it is closed to us, the file could never get a name; better to learn it before the content
+	// is written.
+	if unix.Access(f.proc(), unix.F_OK) != nil {
 		f.Close()
-		return nil, pathError("access", f.proc(), err)
+		return nil, pathError("access", f.proc(), unix.ENOENT)
 	}
 	return f, nil
 }

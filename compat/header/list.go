@@ -12,6 +12,7 @@ var (
 	ErrTooLong = errors.New("address is longer than 320 octets")
 
 	errQuote    = errors.New("quotation mark left open")
+	errEscape   = errors.New("a backslash with nothing behind it")
 	errControl  = errors.New("control character")
 	errUTF8     = errors.New("octets that are not UTF-8")
 	errProgram  = errors.New("a program, file or list is not an address")
@@ -259,8 +260,11 @@ func (p *listParser) skipWord() {
 		case c == '"':
 			t.quoted = true
 			p.skipQuoted()
+		case c == '\\' && p.i+1 == len(p.s):
+			p.fail(errEscape)
+			p.i++
 		case c == '\\':
-			p.i = min(p.i+2, len(p.s))
+			p.i += 2
 		case isControl(rune(c)) && strings.IndexByte("\t\r\n", c) < 0:
 			p.fail(errControl)
 			p.i++
