@@ -30,7 +30,7 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		return nil, err
 	}
 	d.lookForHelper()
-	mailboxes := newMailboxes(cfg, d.deliver)
+	mailboxes := d.newMailboxes(cfg)
 	d.checkAliases(mailboxes)
 	p := &parts{client: &smtpout.Client{Hostname: cfg.Hostname, Dial: newDialer(cfg).dial}}
 	p.options = queue.Options{
@@ -91,7 +91,7 @@ func newResolver(cfg config.Config) *dns.Client {
 	return dns.New(dns.Options{Servers: cfg.DNS.Servers, Timeout: cfg.DNS.Timeout.Std()})
 }
 
-func newMailboxes(cfg config.Config, helper string) *local.Mailboxes {
+func (d *Daemon) newMailboxes(cfg config.Config) *local.Mailboxes {
 	return &local.Mailboxes{
 		Domains:     cfg.Local.Domains,
 		Hostname:    cfg.Hostname,
@@ -104,8 +104,12 @@ func newMailboxes(cfg config.Config, helper string) *local.Mailboxes {
 		PipeTimeout: cfg.Local.PipeTimeout.Std(),
 		Programs:    slices.Contains(cfg.Local.Programs, "aliases"),
 		RunAs:       cfg.Local.RunAs,
-		Helper:      helper,
+		Forward:     cfg.Local.Forward,
+		Helper:      d.deliver,
 		OwnAddrs:    route.Interfaces(),
+
+		ForwardPrograms: slices.Contains(cfg.Local.Programs, "forward"),
+		Warn:            func(err error) { d.log.Warn("aliases", "err", err) },
 	}
 }
 

@@ -63,20 +63,25 @@ func domainOf(addr string) string {
 }
 
 // Expand is as queue.Deliverer says. Recipients keep their index: the first target takes the place of the name, the
-// others go to the end. What cannot be expanded now stays as it is, and Deliver says why; the others need not wait.
+// others go to the end. What cannot be expanded now stays as it is, and Deliver says why; the others need not wait. A
+// file or program that its line does not name any more gives way to what the original address stands for now; whoever
+// has the message stays among the recipients, and gets it no second time.
 func (d *deliverer) Expand(ctx context.Context, c spool.Claim) []spool.Recipient {
 	out := c.Envelope().Rcpts
 	seen := make(map[string]bool)
 	var names []int
 	for i, r := range out {
-		if d.isName(r) {
+		if r = renewed(r); d.isName(r) {
 			names = append(names, i)
 		} else {
 			seen[identity(r)] = true
 		}
 	}
 	for _, i := range names {
-		targets, err := d.local.Expand(ctx, out[i])
+		targets, err := d.local.Expand(ctx, renewed(out[i]))
+		if err == nil {
+			err = d.stopLoops(c, targets)
+		}
 		if err != nil {
 			continue
 		}
@@ -99,6 +104,32 @@ func (d *deliverer) Expand(ctx context.Context, c spool.Claim) []spool.Recipient
 	return out
 }
 
+// renewed gives the original address in the place of a file or program that its line does not name any more.
+func renewed(r spool.Recipient) spool.Recipient {
+	if r.Kind != spool.File && r.Kind != spool.Program || r.Last.Status != local.NotNamed || r.Original == "" {
+		return r
+	}
+	return spool.Recipient{Addr: r.Original, Original: r.Original, Notify: r.Notify}
+}
+
+// stopLoops fails what a ~/.forward would send away a second time: another host has sent it back.
+func (d *deliverer) stopLoops(c spool.Claim, targets []spool.Recipient) error {
+	for i, t := range targets {
+		if t.Forwarder == "" {
+			continue
+		}
+		again, err := d.local.Passed(c.Open, t.Forwarder)
+		if err != nil {
+			return err
+		}
+		if again {
+			targets[i].Last = spool.ResultOf(spool.Errorf(spool.Status{Class: 5, Subject: 4, Detail: 6},
+				"the ~/.forward of %s has sent the message away before", t.Forwarder), d.now())
+		}
+	}
+	return nil
+}
+
 // isName reports whether r stands for others that are not known yet. An address of ours that comes out of Expand as an
 // address is settled: there is no such user.
 func (d *deliverer) isName(r spool.Recipient) bool {
@@ -119,14 +150,13 @@ func (d *deliverer) Deliver(ctx context.Context, c spool.Claim, rcpts []spool.Re
 	if rcpts[0].Kind != spool.Address || d.isName(rcpts[0]) {
 		return d.deliverLocal(ctx, c, rcpts)
 	}
-	// owner- lists give recipients a reverse-path of their own: a transaction each.
 	rep := queue.Report{Results: make([]spool.Result, len(rcpts)), Dead: true}
-	for sender, idx := range bySender(c.Envelope().Sender, rcpts) {
+	for t, idx := range transactions(c.Envelope().Sender, rcpts) {
 		part := make([]spool.Recipient, len(idx))
 		for i, n := range idx {
 			part[i] = rcpts[n]
 		}
-		one := d.deliverRemote(ctx, c, sender, part)
+		one := d.deliverRemote(ctx, c, t, part)
 		for i, n := range idx {
 			rep.Results[n] = one.Results[i]
 		}
@@ -138,17 +168,38 @@ func (d *deliverer) Deliver(ctx context.Context, c spool.Claim, rcpts []spool.Re
 	return rep
 }
 
+// transaction is what the recipients of one transaction have in common: owner- lists give theirs a reverse-path of their
+// own, and the copies that a ~/.forward sends away say so.
+type transaction struct {
+	sender    string
+	forwarder string
+}
+
+func transactions(envelope string, rcpts []spool.Recipient) map[transaction][]int {
+	groups := make(map[transaction][]int, 1)
+	for i, r := range rcpts {
+		t := transaction{senderOf(envelope, r), r.Forwarder}
+		groups[t] = append(groups[t], i)
+	}
+	return groups
+}
+
 // bySender groups recipients by the reverse-path they are sent with.
 func bySender(envelope string, rcpts []spool.Recipient) map[string][]int {
 	groups := make(map[string][]int, 1)
 	for i, r := range rcpts {
-		sender := envelope
-		if r.Sender != nil && envelope != "" { // a null reverse-path stays null (RFC 5321 4.5.5)
-			sender = *r.Sender
-		}
+		sender := senderOf(envelope, r)
 		groups[sender] = append(groups[sender], i)
 	}
 	return groups
+}
+
+// senderOf is the reverse-path that a recipient's copy is sent with. A null one stays null (RFC 5321 4.5.5).
+func senderOf(envelope string, r spool.Recipient) string {
+	if r.Sender != nil && envelope != "" {
+		return *r.Sender
+	}
+	return envelope
 }
 
 func (d *deliverer) deliverLocal(ctx context.Context, c spool.Claim, rcpts []spool.Recipient) queue.Report {
@@ -174,16 +225,12 @@ func (d *deliverer) deliverOne(ctx context.Context, c spool.Claim, r spool.Recip
 		return spool.ResultOf(fmt.Errorf("reading the message: %w", err), d.now())
 	}
 	defer content.Close()
-	sender := c.Envelope().Sender
-	if r.Sender != nil && sender != "" {
-		sender = *r.Sender
-	}
-	return d.local.Deliver(ctx, sender, r, content)
+	return d.local.Deliver(ctx, senderOf(c.Envelope().Sender, r), r, content)
 }
 
 // deliverRemote tries the hops of one destination in turn.
-func (d *deliverer) deliverRemote(ctx context.Context, c spool.Claim, sender string, rcpts []spool.Recipient) queue.Report {
-	way, err := d.router.Route(ctx, rcpts[0].Addr, sender)
+func (d *deliverer) deliverRemote(ctx context.Context, c spool.Claim, t transaction, rcpts []spool.Recipient) queue.Report {
+	way, err := d.router.Route(ctx, rcpts[0].Addr, t.sender)
 	if err != nil {
 		return failed(spool.ResultOf(err, d.now()), len(rcpts), false)
 	}
@@ -192,8 +239,9 @@ func (d *deliverer) deliverRemote(ctx context.Context, c spool.Claim, sender str
 		return failed(spool.ResultOf(err, d.now()), len(rcpts), false)
 	}
 	env := c.Envelope()
-	m := smtpout.Message{Sender: sender, Size: form.size(c), EightBit: form.eightBit, Ret: env.Ret, EnvID: env.EnvID,
-		Open: func() (io.ReadCloser, error) { return form.open(c) }}
+	trace := d.local.Trace(t.forwarder)
+	m := smtpout.Message{Sender: t.sender, Size: int64(len(trace)) + form.size(c), EightBit: form.eightBit, Ret: env.Ret, EnvID: env.EnvID,
+		Open: func() (io.ReadCloser, error) { return form.open(c, trace) }}
 	rep := queue.Report{Results: make([]spool.Result, len(rcpts))}
 	left := make([]int, len(rcpts)) // indices of those still to be tried
 	for i := range left {

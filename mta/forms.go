@@ -153,10 +153,11 @@ func anyEightBit(r io.Reader) (bool, error) {
 
 func (x *form) size(c spool.Claim) int64 { return int64(len(x.fields)) + c.Size() }
 
-// open gives the octets that go over the wire.
-func (x *form) open(c spool.Claim) (io.ReadCloser, error) {
+// open gives the octets that go over the wire, behind trace fields of this transaction alone.
+func (x *form) open(c spool.Claim, trace string) (io.ReadCloser, error) {
+	fields := io.MultiReader(strings.NewReader(trace), bytes.NewReader(x.fields))
 	if x.small != nil {
-		return io.NopCloser(io.MultiReader(bytes.NewReader(x.fields), bytes.NewReader(x.small))), nil
+		return io.NopCloser(io.MultiReader(fields, bytes.NewReader(x.small))), nil
 	}
 	content, err := c.Open()
 	if err != nil {
@@ -165,7 +166,7 @@ func (x *form) open(c spool.Claim) (io.ReadCloser, error) {
 	return struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(bytes.NewReader(x.fields), content), content}, nil
+	}{io.MultiReader(fields, content), content}, nil
 }
 
 // isEightBit reports whether p holds octets outside ASCII.

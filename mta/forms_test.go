@@ -80,7 +80,7 @@ func TestFormIsMadeOnceAndShared(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			r, err := x.open(c)
+			r, err := x.open(c, "")
 			if err != nil {
 				t.Error(err)
 				return
@@ -271,7 +271,7 @@ func TestLargeContentStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := x.open(c)
+	r, err := x.open(c, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +336,7 @@ func BenchmarkForm(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		r, _ := x.open(c)
+		r, _ := x.open(c, "")
 		io.Copy(io.Discard, r)
 	}
 }

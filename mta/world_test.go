@@ -181,7 +181,7 @@ func (w *world) configure() string {
 		"[spool]\npath = \"spool\"\nmin_free = \"0\"\n",
 		fmt.Sprintf("[dns]\nservers = [%q]\n", w.dns.Addr()),
 		fmt.Sprintf("[delivery]\nport = %d\nprivate_mx = true\n", w.port), w.delivery,
-		fmt.Sprintf("[local]\ndomains = [%q]\nmailbox = \"mail/{user}/\"\naliases = \"aliases\"\n", host), w.local,
+		fmt.Sprintf("[local]\ndomains = [%q]\nmailbox = \"mail/{user}/\"\naliases = \"aliases\"\nforward = false\n", host), w.local,
 		fmt.Sprintf("[log]\nformat = %q\n", format), w.logs,
 		w.rest,
 	}, ""))

@@ -234,6 +234,7 @@ func (r Recipient) encode(e *encoder) {
 		e.nested(9, r.Last.encode)
 	}
 	e.flag(10, r.Bounced)
+	e.text(11, r.Forwarder)
 }
 
 func decodeRecipient(b []byte) (Recipient, error) {
@@ -261,6 +262,8 @@ func decodeRecipient(b []byte) (Recipient, error) {
 			r.Last, d.err = decodeResult(d.value)
 		case 10:
 			r.Bounced = d.flag()
+		case 11:
+			r.Forwarder = d.text()
 		}
 	}
 	return r, d.err

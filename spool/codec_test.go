@@ -14,7 +14,7 @@ func fullRecipients() []Recipient {
 	return []Recipient{
 		{Addr: "bob@example.org", Sender: &empty, Original: "bob", NoAlias: true, Notify: NotifyFailure | NotifyDelay},
 		{
-			Kind: Program, Addr: "cat", RunAs: "nobody", Sender: &owner, Source: "/etc/aliases", Notify: NotifyNever,
+			Kind: Program, Addr: "cat", RunAs: "nobody", Sender: &owner, Source: "/etc/aliases", Forwarder: "ann", Notify: NotifyNever,
 			Last: Result{Status{5, 1, 1}, "550 no\nsuch", "mx[::1]:25", "ours", "TLS1.3", moment}, Bounced: true,
 		},
 		{Last: Result{Status: Status{-1, 1 << 40, 0}}},

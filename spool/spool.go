@@ -137,9 +137,12 @@ type Recipient struct {
 	Original string  // address before aliases (ORCPT, RFC 3461 4.2); empty when the same
 	Source   string  // for File and Program: the file whose line named it, which the helper reads again
 	NoAlias  bool    // aliases are not applied (\name, sendmail -n)
-	Notify   Notify
-	Last     Result // of the latest attempt; may be preset: a bad address of the caller's arrives with 5.1.3
-	Bounced  bool   // its failure has been reported, or need not be
+	// Forwarder is the account here whose ~/.forward led to the address: its copy says so, and one that comes back with it
+	// goes no further.
+	Forwarder string
+	Notify    Notify
+	Last      Result // of the latest attempt; may be preset: a bad address of the caller's arrives with 5.1.3
+	Bounced   bool   // its failure has been reported, or need not be
 }
 
 // Settled reports whether nothing more is to be tried for r.

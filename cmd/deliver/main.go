@@ -231,5 +231,8 @@ func mailboxes(cfg config.Config) *local.Mailboxes {
 		PipeTimeout: cfg.Local.PipeTimeout.Std(),
 		Programs:    slices.Contains(cfg.Local.Programs, "aliases"),
 		RunAs:       cfg.Local.RunAs,
+		Forward:     cfg.Local.Forward,
+
+		ForwardPrograms: slices.Contains(cfg.Local.Programs, "forward"),
 	}
 }

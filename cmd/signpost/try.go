@@ -219,6 +219,7 @@ private_mx = true   # on loopback, as here
 domains = [%[1]q]
 mailbox = "mail/{user}/"
 aliases = ""
+forward = false     # of whoever tries this
 %[5]s`, tryHost, user, t.names.Addr(), t.port, entries.String())
 	if err := os.WriteFile(t.config(), []byte(text), 0o644); err != nil {
 		return err

@@ -6,8 +6,9 @@
 // in it must ask that first.
 //
 // The package knows neither accounts nor domains: whether an address is one of this host's is asked of the caller
-// (Expander.Local), and whether a name that is left at the end has a mailbox is for the caller to find out. It links
-// neither net nor os/user, because the sendmail command contains it.
+// (Expander.Local), so is what a user's ~/.forward says (Expander.Forward), and whether a name that is left at the end
+// has a mailbox is for the caller to find out. It links neither net nor os/user, because the sendmail command contains
+// it.
 package aliases
 
 import (
@@ -33,6 +34,9 @@ const (
 // ErrTooBig is the cause where a file or an expansion is beyond a limit.
 var ErrTooBig = errors.New("more than is read")
 
+// ErrUnsafe is the cause where others could have had a hand in a file, or it is none that can be read.
+var ErrUnsafe = errors.New("not to be believed")
+
 // Kind says what a Target is.
 type Kind uint8
 
@@ -54,6 +58,11 @@ type Target struct {
 	Line    int    // line of Source where its entry begins
 	Owner   string // in an expansion: the innermost owner- alias that holds for it, such as "owner-list"; else empty
 	Loop    bool   // in an expansion: a User that came back to itself, or lay deeper than MaxDepth
+
+	// RunAs is the account whose own ~/.forward names a File or Program; empty: an aliases file or an included one does.
+	RunAs string
+	// Forwarder is, in an expansion, the account whose ~/.forward led here, the innermost of several; else empty.
+	Forwarder string
 }
 
 // Warning is something in a file that is not as it should be.
@@ -140,7 +149,7 @@ func owner(info fs.FileInfo) int {
 // Parse reads the text of an aliases file; path is for warnings and Target.Source. The result belongs to root as far
 // as :include: is concerned until the caller sets Owner.
 func Parse(r io.Reader, path string) (*Table, error) {
-	text, err := readAll(r, path)
+	text, err := readAll(r, path, MaxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -154,13 +163,13 @@ func Parse(r io.Reader, path string) (*Table, error) {
 	return f, nil
 }
 
-func readAll(r io.Reader, path string) (string, error) {
-	b, err := io.ReadAll(io.LimitReader(r, MaxFile+1))
+func readAll(r io.Reader, path string, limit int) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	if err != nil {
 		return "", err
 	}
-	if len(b) > MaxFile {
-		return "", fmt.Errorf("%s: %w: %d bytes", path, ErrTooBig, MaxFile)
+	if len(b) > limit {
+		return "", fmt.Errorf("%s: %w: %d bytes", path, ErrTooBig, limit)
 	}
 	return string(b), nil
 }

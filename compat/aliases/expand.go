@@ -2,12 +2,8 @@ package aliases
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
-	"syscall"
-	"unicode/utf8"
 )
 
 // Expander follows names through a file until only mailboxes, addresses elsewhere, files and programs are left.
@@ -18,21 +14,35 @@ type Expander struct {
 	// Extension parts a name from its detail ("+": ann+list is ann's, unless there is an alias for the whole).
 	// Empty: names are taken as they stand.
 	Extension string
+	// Forward gives what the ~/.forward says of the user that a name is, which no alias has or which came back to
+	// itself. Without a Path the name stays as it is. Its Targets hold no Include. Nil: nobody has one.
+	Forward func(ctx context.Context, name string) (Forward, error)
 	// First and Last are right sides by lower-cased name that win over the file and that stand in where it has no
 	// line. Programs, files and includes in them are ignored: they are no file that somebody vouches for.
 	First, Last map[string]string
 }
 
+// Forward is the ~/.forward of a user.
+type Forward struct {
+	Path    string // tells one file from another; empty: there is none to go by
+	Account string // whose it is
+	Targets []Target
+}
+
 // Expand gives the targets of name (a local part; letter case does not matter), each once, in the order of the file:
 // addresses that are elsewhere, files, programs, and names that no alias has, with their detail. A name without an
 // alias gives itself. A name that comes back to itself is its mailbox (`bob: bob, x@example.com`), and so are names
-// deeper than MaxDepth: a loop is no error.
+// deeper than MaxDepth: a loop is no error. Before a name is taken for a mailbox, its user's ~/.forward is asked; \name
+// asks neither.
 //
 // Warnings are those of included files. An error means that a list could not be had whole; the message must wait.
 func (e *Expander) Expand(ctx context.Context, name string) ([]Target, []Warning, error) {
-	x := expansion{Expander: e, ctx: ctx, done: map[string]bool{}, path: map[string]bool{}, seen: map[string]bool{}}
+	x := expansion{Expander: e, ctx: ctx, done: map[string]bool{}, path: map[string]bool{}, seen: map[string]bool{},
+		forwards: map[string]Forward{}}
 	if e.Table == nil {
-		x.Expander = &Expander{Table: &Table{}, Local: e.Local, Extension: e.Extension, First: e.First, Last: e.Last}
+		known := *e
+		known.Table = &Table{}
+		x.Expander = &known
 	}
 	if err := x.user(Target{Kind: User, Text: name}, 0); err != nil {
 		return nil, x.warnings, err
@@ -44,9 +54,10 @@ func (e *Expander) Expand(ctx context.Context, name string) ([]Target, []Warning
 type expansion struct {
 	*Expander
 	ctx      context.Context
-	done     map[string]bool // names that have been followed
-	path     map[string]bool // names that are being followed, from the outermost in
-	seen     map[string]bool // what is in out
+	done     map[string]bool    // names, and paths of ~/.forward behind a NUL, that have been followed
+	path     map[string]bool    // those that are being followed, from the outermost in
+	forwards map[string]Forward // what Forward has said
+	seen     map[string]bool    // what is in out
 	out      []Target
 	warnings []Warning
 }
@@ -58,18 +69,50 @@ func (x *expansion) user(t Target, depth int) error {
 	}
 	key, targets, ok := x.find(t.Text)
 	if !ok {
-		return x.emit(t)
+		return x.forward(t, depth)
 	}
 	if x.path[key] || depth >= MaxDepth {
 		t.Loop = true
-		return x.emit(t)
+		return x.forward(t, depth)
 	}
 	if x.done[key] {
 		return nil // whatever it leads to is there already
 	}
 	x.done[key], x.path[key] = true, true
 	defer delete(x.path, key)
-	return x.follow(targets, x.ownerOf(key, t.Owner), depth+1, 0)
+	t.Owner = x.ownerOf(key, t.Owner)
+	return x.follow(targets, t, depth+1, 0)
+}
+
+// forward follows the ~/.forward of the user that t is, or gives t out where there is none, or where it is what led
+// here: a user's own name in it is the mailbox.
+func (x *expansion) forward(t Target, depth int) error {
+	if x.Forward == nil || depth >= MaxDepth {
+		return x.emit(t)
+	}
+	name := strings.ToLower(t.Text)
+	f, known := x.forwards[name]
+	if !known {
+		var err error
+		if f, err = x.Forward(x.ctx, t.Text); err != nil {
+			return err
+		}
+		x.forwards[name] = f
+	}
+	key := "\x00" + f.Path
+	switch {
+	case f.Path == "":
+		return x.emit(t)
+	case x.path[key]:
+		t.Loop = true
+		return x.emit(t)
+	case x.done[key]:
+		return nil
+	}
+	x.done[key], x.path[key] = true, true
+	defer delete(x.path, key)
+	t.Forwarder = f.Account
+	return x.follow(f.Targets, t, depth+1, 0)
 }
 
 // find looks a name up whole, then without its detail.
@@ -124,13 +167,14 @@ func (x *expansion) ownerOf(key, outer string) string {
 	return outer
 }
 
-// follow goes on with each target of one right side. nested counts the includes around them.
-func (x *expansion) follow(targets []Target, owner string, depth, nested int) error {
+// follow goes on with each target of one right side, which have Owner and Forwarder from what led to them. nested counts
+// the includes around them.
+func (x *expansion) follow(targets []Target, from Target, depth, nested int) error {
 	for _, t := range targets {
 		if err := x.ctx.Err(); err != nil {
 			return err
 		}
-		t.Owner = owner
+		t.Owner, t.Forwarder = from.Owner, from.Forwarder
 		if err := x.one(t, depth, nested); err != nil {
 			return err
 		}
@@ -171,7 +215,7 @@ func (x *expansion) emit(t Target) error {
 }
 
 // identity is equal for targets that are one: the local part of an address elsewhere keeps its case, all other
-// letters of names and domains do not count.
+// letters of names and domains do not count. What two accounts do with one file are two things.
 func identity(t Target) string {
 	text := t.Text
 	switch t.Kind {
@@ -181,7 +225,7 @@ func identity(t Target) string {
 		at := strings.LastIndexByte(text, '@')
 		text = text[:at] + strings.ToLower(text[at:])
 	}
-	return string(rune('0'+t.Kind)) + text
+	return string(rune('0'+t.Kind)) + t.RunAs + "\x00" + text
 }
 
 // include follows the members of an included file.
@@ -189,69 +233,11 @@ func (x *expansion) include(t Target, depth, nested int) error {
 	if nested >= MaxInclude {
 		return fmt.Errorf("%s:%d: :include:%s: more than %d includes within each other", t.Source, t.Line, t.Text, MaxInclude)
 	}
-	text, err := readInclude(t.Text, x.Table.Owner)
+	text, err := ReadList(t.Text, x.Table.Owner, MaxFile)
 	if err != nil {
 		return fmt.Errorf("%s:%d: :include:%s: %w", t.Source, t.Line, t.Text, err)
 	}
-	return x.follow(x.members(t.Text, text), t.Owner, depth, nested+1)
-}
-
-// members reads the lines of an included file: targets separated by commas or line ends. A bad one is left out with
-// a warning, so that one subscriber's typing error does not stop a list.
-func (x *expansion) members(path, text string) []Target {
-	var all []Target
-	number := 0
-	for line := range strings.SplitSeq(text, "\n") {
-		number++
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		targets, bad := memberLine(line)
-		for _, err := range bad {
-			x.warnings = append(x.warnings, Warning{Path: path, Line: number, Text: err.Error(), Bad: true})
-		}
-		for i := range targets {
-			targets[i].Source, targets[i].Line = path, number
-		}
-		all = append(all, targets...)
-	}
-	return all
-}
-
-func memberLine(line string) ([]Target, []error) {
-	if i := strings.IndexFunc(line, isControl); i >= 0 {
-		return nil, []error{fmt.Errorf("control character %q", line[i])}
-	}
-	if !utf8.ValidString(line) {
-		return nil, []error{errors.New("not valid UTF-8")}
-	}
-	if _, closed := scan(line, 0); !closed {
-		return nil, []error{errors.New("a quote is left open")}
-	}
-	return parseValue(line)
-}
-
-// readInclude reads an included file under the rules that keep it from naming what its reader alone may see: it is
-// no symbolic link and a regular file, root or the owner of the aliases owns it, and nobody else can write it.
-func readInclude(path string, aliasOwner int) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	uid := owner(info)
-	switch {
-	case !info.Mode().IsRegular():
-		return "", errors.New("not a regular file")
-	case uid != 0 && uid != aliasOwner:
-		return "", fmt.Errorf("owned by uid %d, neither root nor the owner of the aliases", uid)
-	case info.Mode().Perm()&0o022 != 0:
-		return "", fmt.Errorf("can be written by others than its owner (mode %04o)", info.Mode().Perm())
-	}
-	return readAll(f, path)
+	targets, warnings := ParseList(t.Text, text)
+	x.warnings = append(x.warnings, warnings...)
+	return x.follow(targets, t, depth, nested+1)
 }

@@ -215,7 +215,7 @@ func (k check) local() {
 	}
 	k.notZero(at("local", "pipe_timeout"), l.PipeTimeout)
 	for i, p := range l.Programs {
-		k.oneOf(at("local", "programs").Elem(i), p, []string{"aliases"})
+		k.oneOf(at("local", "programs").Elem(i), p, []string{"aliases", "forward"})
 	}
 	k.account(at("local", "run_as"), l.RunAs)
 	if l.RunAs == "root" {

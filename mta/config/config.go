@@ -94,9 +94,10 @@ type Local struct {
 	Domains     []string          `toml:"domains"`
 	Mailbox     string            `toml:"mailbox"`      // template with {user} and {home}; ending in "/": Maildir, else mbox
 	Aliases     string            `toml:"aliases"`      // path; empty: no aliases file
+	Forward     bool              `toml:"forward"`      // whether users' ~/.forward are gone by
 	Extension   string            `toml:"extension"`    // one character that parts user and detail; empty: none
 	PipeTimeout settings.Duration `toml:"pipe_timeout"` // of one program
-	Programs    []string          `toml:"programs"`     // where |program and /file are honoured: "aliases"
+	Programs    []string          `toml:"programs"`     // where |program and /file are honoured: "aliases", "forward"
 	RunAs       string            `toml:"run_as"`       // account that runs the programs of the aliases file
 }
 
@@ -147,9 +148,10 @@ func fixed() Config {
 		Local: Local{
 			Mailbox:     "/var/mail/{user}",
 			Aliases:     settings.DefaultAliases,
+			Forward:     true,
 			Extension:   "+",
 			PipeTimeout: 5 * minute,
-			Programs:    []string{"aliases"},
+			Programs:    []string{"aliases", "forward"},
 			RunAs:       "nobody",
 		},
 		Log: Log{Format: "text", Level: "info", History: 30 * day},

@@ -79,6 +79,7 @@ key = "/keys/b.pem"
 domains = ["localhost", "Example.org"]
 mailbox = "{home}/Maildir/"
 aliases = "aliases"
+forward = false
 extension = ""
 pipe_timeout = "1m"
 programs = []

@@ -21,8 +21,8 @@ const (
 	maxJob = 1 << 20 // octets of a job in JSON
 )
 
-// Child is the process of one delivery, which the helper started as the recipient: its job stands on descriptor 0,
-// the daemon is on descriptor 3. It returns the exit status; anything but 0 means that it has answered nothing.
+// Child is the process of one delivery, or of one look at a ~/.forward, which the helper started as the recipient: its job
+// stands on descriptor 0, the daemon is on descriptor 3. It returns the exit status; anything but 0 means that it has answered nothing.
 func Child() int {
 	if err := child(); err != nil {
 		fmt.Fprintf(os.Stderr, "deliver: %v\n", err)
@@ -45,12 +45,19 @@ func child() error {
 	if err := unix.CloseRange(connFD, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		closeOnExec()
 	}
-	j.confine()
 	if err := unix.SetNonblock(connFD, true); err != nil {
 		return err
 	}
 	conn := os.NewFile(connFD, "daemon")
 	defer conn.Close()
+	if j.reads() {
+		j.confine()
+		return j.tell(conn)
+	}
+	if err := j.vouched(); err != nil {
+		return writeJSON(conn, frameResult, answerOf(spool.ResultOf(err, time.Time{})))
+	}
+	j.confine()
 	return j.serve(conn)
 }
 
@@ -61,9 +68,13 @@ func closeOnExec() {
 	}
 }
 
-// confine leaves the writer of a mailbox nothing but its folder, where the kernel has Landlock. A program must be
-// free to do its work.
+// confine leaves the writer of a mailbox nothing but its folder, and the reader of a ~/.forward nothing to write, where
+// the kernel has Landlock. A program must be free to do its work.
 func (j *job) confine() {
+	if j.reads() {
+		_ = landlock.V5.BestEffort().RestrictPaths(landlock.RODirs("/"))
+		return
+	}
 	if j.Kind == spool.Program || j.Path == os.DevNull {
 		return
 	}

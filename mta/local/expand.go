@@ -21,18 +21,21 @@ var (
 	systemTrouble = spool.Status{Class: 4, Subject: 3, Detail: 0}
 	systemFull    = spool.Status{Class: 4, Subject: 3, Detail: 1}
 	badConfig     = spool.Status{Class: 4, Subject: 3, Detail: 5}
-	delivered     = spool.Status{Class: 2, Subject: 0, Detail: 0}
+	// NotNamed is that of a file or program which its aliases file or ~/.forward does not name any more: what the name
+	// stands for must be found anew.
+	NotNamed  = spool.Status{Class: 4, Subject: 2, Detail: 4}
+	delivered = spool.Status{Class: 2, Subject: 0, Detail: 0}
 )
 
 // Expand gives what an address of this host stands for: mailboxes (Addr is the account's name), files, programs
-// (Source and RunAs set), and addresses elsewhere. A recipient that is not an address, is not local or is settled is
+// (Source and RunAs set), and addresses elsewhere (Forwarder set where a ~/.forward led there). A recipient that is not an address, is not local or is settled is
 // given back as it is. Original is the address before aliases. Recipient.Sender is owner-NAME@Origin for the members
 // of a list that has an owner- alias; it does not hold where the envelope's sender is the null reverse-path.
 //
 // A user that does not exist comes back as an address with Last 5.1.1; a program or file that is not allowed with
 // 5.7.1. An error is a *spool.Error and temporary: 4.3.5 for an aliases file that cannot be read or believed, 4.2.4
 // for a list that cannot be had whole, 4.3.0 for accounts that cannot be looked up, 4.4.6 for aliases that lead
-// nowhere but to each other. Then nothing of the recipient may be delivered yet.
+// nowhere but to each other, 4.2.4 or 4.3.0 for a ~/.forward that cannot be looked at. Then nothing of the recipient may be delivered yet.
 func (m *Mailboxes) Expand(ctx context.Context, r spool.Recipient) ([]spool.Recipient, error) {
 	if r.Kind != spool.Address || r.Settled() {
 		return []spool.Recipient{r}, nil
@@ -75,12 +78,19 @@ func (m *Mailboxes) follow(ctx context.Context, table *aliases.Table, name strin
 		Extension: m.Extension,
 		First:     map[string]string{"root": m.Root},
 		Last:      map[string]string{"postmaster": postmaster, "mailer-daemon": "postmaster"}, // RFC 5321 4.5.1
+		Forward:   m.forward,
 	}
-	targets, _, err := x.Expand(ctx, name)
-	if err != nil {
-		return nil, &spool.Error{Status: listTrouble, Err: err}
+	targets, warnings, err := x.Expand(ctx, name)
+	for _, w := range warnings {
+		if m.Warn != nil {
+			m.Warn(errors.New(w.String()))
+		}
 	}
-	return targets, nil
+	var known *spool.Error
+	if err != nil && !errors.As(err, &known) {
+		err = &spool.Error{Status: listTrouble, Err: err}
+	}
+	return targets, err
 }
 
 // expansion turns the targets of one recipient into recipients.
@@ -114,6 +124,9 @@ func (e *expansion) emit(r spool.Recipient, t aliases.Target) {
 	if t.Owner != "" {
 		owner := t.Owner + "@" + e.Origin
 		r.Sender = &owner
+	}
+	if r.Kind == spool.Address {
+		r.Forwarder = t.Forwarder
 	}
 	e.out = append(e.out, r)
 }
@@ -185,14 +198,16 @@ func (e *expansion) unknown(t aliases.Target) error {
 	return nil
 }
 
-// run takes in a file or program. They are honoured where a line of the aliases file itself names them: whoever may
-// subscribe to an included list must not be able to have commands run.
+// run takes in a file or program. They are honoured where a line of the aliases file or of a ~/.forward itself names
+// them: whoever may subscribe to an included list must not be able to have commands run.
 func (e *expansion) run(t aliases.Target) error {
 	r := spool.Recipient{Kind: spool.File, Addr: t.Text, RunAs: e.RunAs, Source: t.Source}
 	if t.Kind == aliases.Program {
 		r.Kind = spool.Program
 	}
 	switch {
+	case t.RunAs != "": // forward has seen to the rest
+		r.RunAs = t.RunAs
 	case !e.Programs:
 		r.Last = e.refused("[local] programs does not allow the programs and files of %s", t.Source)
 	case t.Source != e.table.Path:

@@ -63,6 +63,9 @@ func show(rcpts []spool.Recipient) string {
 		if r.Sender != nil {
 			s += " from " + *r.Sender
 		}
+		if r.Forwarder != "" {
+			s += " by " + r.Forwarder
+		}
 		if r.Original != "" {
 			s += " for " + r.Original
 		}

@@ -18,6 +18,11 @@ import (
 //	daemon   DATA … DATA END               the content; without END there is no delivery
 //	helper   RESULT
 //
+// or one look at a user's ~/.forward:
+//
+//	daemon   REQUEST                       whose
+//	helper   DATA … DATA END               a found as JSON; or RESULT where it could not be read now
+//
 // A frame is its payload's length (4 octets, big-endian), its type (1 octet) and the payload. REQUEST and RESULT are
 // JSON. Both sides of a running system are of one version; another one is refused.
 const (
@@ -27,19 +32,23 @@ const (
 	frameEnd     = 'E'
 	frameResult  = 'A'
 
-	protocolVersion = 1
+	protocolVersion = 2
 	maxFrame        = 64 << 10 // octets of payload
 	maxText         = 16 << 10 // octets of one text of a request; a command may be long
 )
 
 var errProtocol = errors.New("bad frame")
 
-// request asks for one delivery. It holds no path of a mailbox, no account and no rights: those the helper finds.
+// request asks for one delivery, or for a ~/.forward. It holds no path of a mailbox and no rights: those the helper
+// finds. RunAs says only in whose ~/.forward to look.
 type request struct {
 	Version  int
 	Kind     spool.Kind
-	Addr     string // account, or the file or command as the aliases file has it
-	Source   string // aliases file that names the file or command
+	Forward  bool   // no delivery: what the ~/.forward of the account Addr says
+	Suffix   string // of the file that goes first, such as "+lists"
+	Addr     string // account, or the file or command as Source has it
+	Source   string // aliases file or ~/.forward that names the file or command
+	RunAs    string // account whose ~/.forward Source is; of no weight where it is the aliases file
 	Sender   string // reverse-path, for Return-Path and the From_ line
 	Original string // address before aliases, for Delivered-To of files and programs
 }
@@ -52,7 +61,10 @@ func (q request) check() error {
 	if q.Kind != spool.Mailbox && q.Kind != spool.File && q.Kind != spool.Program || q.Addr == "" {
 		return spool.Errorf(systemTrouble, "not a local delivery")
 	}
-	for _, s := range []string{q.Addr, q.Source, q.Sender, q.Original} {
+	if q.Forward && q.Kind != spool.Mailbox {
+		return spool.Errorf(systemTrouble, "not an account")
+	}
+	for _, s := range []string{q.Addr, q.Source, q.RunAs, q.Suffix, q.Sender, q.Original} {
 		if len(s) > maxText || strings.ContainsFunc(s, isControl) {
 			return spool.Errorf(systemTrouble, "a bad text in the request: %.40q", s)
 		}
@@ -176,6 +188,11 @@ func (c *contentReader) next() error {
 	if err != nil {
 		return err
 	}
+	return c.take(kind, payload)
+}
+
+// take goes on with a frame whose payload lies in buf.
+func (c *contentReader) take(kind byte, payload []byte) error {
 	switch {
 	case kind == frameData:
 		c.rest = payload

@@ -21,9 +21,9 @@ import (
 )
 
 // Helper is the process that delivers as the recipient. It listens on a socket on which it talks to the daemon's uid
-// only; for each delivery it starts a child that becomes the recipient before it does anything. It keeps the rights
-// to change uid and group out of the process that talks to the network, and takes from that process only whom or
-// what a message is for.
+// only; for each delivery, and for each look at a ~/.forward, it starts a child that becomes the recipient before it does
+// anything. It keeps the rights to change uid and group out of the process that talks to the network, and takes from that
+// process only whom or what a message is for.
 type Helper struct {
 	// Load gives the configuration in force. It is asked at each delivery; where it fails, the delivery waits.
 	Load func() (*Mailboxes, error)
@@ -121,7 +121,14 @@ func (h *Helper) deliver(ctx context.Context, conn *net.UnixConn, req request) e
 	if err != nil {
 		return err
 	}
-	cmd, done, err := h.child(&j, conn)
+	if j.reads() { // a delivery has its own clock; a look at a file may hang where nothing but this ends it
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, j.Timeout)
+		defer cancel()
+	} else {
+		ctx = context.WithoutCancel(ctx)
+	}
+	cmd, done, err := h.child(ctx, &j, conn)
 	if err != nil {
 		return &spool.Error{Status: systemTrouble, Err: err}
 	}
@@ -134,7 +141,7 @@ func (h *Helper) deliver(ctx context.Context, conn *net.UnixConn, req request) e
 
 // child prepares the process of one delivery. Its arguments and environment say nothing about the message, because
 // every user can read them. It gets the connection itself: the content never passes through the helper.
-func (h *Helper) child(j *job, conn *net.UnixConn) (cmd *exec.Cmd, done func() error, err error) {
+func (h *Helper) child(ctx context.Context, j *job, conn *net.UnixConn) (cmd *exec.Cmd, done func() error, err error) {
 	cred, err := j.credential()
 	if err != nil {
 		return nil, nil, err
@@ -151,7 +158,7 @@ func (h *Helper) child(j *job, conn *net.UnixConn) (cmd *exec.Cmd, done func() e
 	if exe == "" {
 		exe = "/proc/self/exe" // also while a new version is being put in its place
 	}
-	cmd = exec.Command(exe, "child")
+	cmd = exec.CommandContext(ctx, exe, "child")
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(text), os.Stderr
 	cmd.ExtraFiles = []*os.File{f} // descriptor 3
 	cmd.Dir, cmd.Env = "/", []string{"PATH=" + safePath}

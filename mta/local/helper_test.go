@@ -86,7 +86,8 @@ func newSite(t *testing.T, aliases string, change ...func(*Helper)) *site {
 	}
 	s := &site{dir: dir, log: new(bytes.Buffer)}
 	s.Mailboxes = &Mailboxes{
-		Hostname: "host.example.test", Mailbox: "{home}/mbox", PipeTimeout: time.Minute, Programs: true, RunAs: "runner",
+		Domains: []string{"host.example.test"}, Hostname: "host.example.test", Origin: "example.test", Extension: "+",
+		Mailbox: "{home}/mbox", PipeTimeout: time.Minute, Programs: true, RunAs: "runner", Forward: true, ForwardPrograms: true,
 		Aliases: write(t, filepath.Join(dir, "aliases"), strings.ReplaceAll(aliases, "DIR", dir), 0o644),
 		Users:   known{users: []User{ann, bob, runner, {Name: "root", Home: dir}}, groups: map[string]int{}},
 		Helper:  filepath.Join(dir, "socket"),
@@ -326,10 +327,10 @@ func TestHelperRunsOnlyWhatTheAliasesName(t *testing.T) {
 		{"a named program", delivered, s.named(spool.Program, "/bin/cat /dev/null"), nil},
 		{"a named file", delivered, s.named(spool.File, "DIR/runner/file"), nil},
 		{"/dev/null", delivered, s.named(spool.File, "/dev/null"), nil},
-		{"another program", badConfig, s.named(spool.Program, "/bin/cat /dev/null /etc/passwd"), nil},
-		{"another file", badConfig, s.named(spool.File, "DIR/runner/other"), nil},
-		{"a file as a program", badConfig, s.named(spool.Program, "DIR/runner/file"), nil},
-		{"another source", badConfig, spool.Recipient{Kind: spool.Program, Addr: "/bin/cat /dev/null", Source: "/tmp/aliases"}, nil},
+		{"another program", NotNamed, s.named(spool.Program, "/bin/cat /dev/null /etc/passwd"), nil},
+		{"another file", NotNamed, s.named(spool.File, "DIR/runner/other"), nil},
+		{"a file as a program", NotNamed, s.named(spool.Program, "DIR/runner/file"), nil},
+		{"another source", NotNamed, spool.Recipient{Kind: spool.Program, Addr: "/bin/cat /dev/null", Source: "/tmp/aliases"}, nil},
 		{"an account that does not exist", unknownUser, spool.Recipient{Kind: spool.Mailbox, Addr: "nosuch"}, nil},
 		{"a path for a name", unknownUser, spool.Recipient{Kind: spool.Mailbox, Addr: "../ann"}, nil},
 		{"run_as root", badConfig, s.named(spool.Program, "/bin/cat /dev/null"), func() { s.RunAs = "root" }},

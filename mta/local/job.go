@@ -19,7 +19,8 @@ import (
 )
 
 // job is one delivery, fully decided: what is to be written or run, as whom. The process that runs it looks nothing
-// up any more. It travels to the helper's child as JSON.
+// up any more, but for the ~/.forward that must name it, which only its owner may be able to read. A job may also be just
+// to read that file. It travels to the helper's child as JSON.
 type job struct {
 	Kind        spool.Kind
 	User        User   // whose mailbox it is, or the account that a file is written or a program run as
@@ -32,12 +33,26 @@ type job struct {
 	Key         string        // of the configuration, for whom it does not work
 	Timeout     time.Duration // of the whole delivery
 	Owner       int           // uid that the mailbox may belong to instead of User's; -1: none
+	Forward     *dotForward   // that must name Command or Path; of a Mailbox: what is read, and nothing delivered
 	Same        bool          // the helper was that account already, with whatever groups it had
 
 	disk disk // zero: the real one
 }
 
 const defaultPipeTimeout = 5 * time.Minute
+
+// reads reports whether the job is to read a ~/.forward.
+func (j *job) reads() bool { return j.Kind == spool.Mailbox && j.Forward != nil }
+
+// named takes over what a request names.
+func (j job) named(req request) job {
+	if req.Kind == spool.Program {
+		j.Command = req.Addr
+	} else {
+		j.Path = req.Addr
+	}
+	return j
+}
 
 // plan decides what a request means by the configuration, the aliases file and the accounts of this host. The
 // request itself is believed in nothing but whom the message is for.
@@ -49,8 +64,13 @@ func (m *Mailboxes) plan(ctx context.Context, req request) (job, error) {
 	if err := req.check(); err != nil {
 		return job{}, err
 	}
-	if req.Kind == spool.Mailbox {
+	switch {
+	case req.Forward:
+		return m.planForward(ctx, j, req)
+	case req.Kind == spool.Mailbox:
 		return m.planMailbox(ctx, j, req)
+	case isForward(req.Source) && req.Source != aliases.Path(m.Aliases):
+		return m.planForwarded(ctx, j, req)
 	}
 	return m.planNamed(ctx, j, req)
 }
@@ -66,7 +86,7 @@ func (m *Mailboxes) planMailbox(ctx context.Context, j job, req request) (job, e
 	if j.Path, err = m.mailboxPath(u); err != nil {
 		return job{}, err
 	}
-	j.User, j.Key, j.DeliveredTo = u, "[local] mailbox", u.Name+"@"+m.Hostname
+	j.User, j.Key, j.DeliveredTo = u, "[local] mailbox", m.deliveredTo(u.Name)
 	j.GID, err = m.mailboxGID(ctx, u, j.Path)
 	return j, err
 }
@@ -113,18 +133,13 @@ func (m *Mailboxes) planNamed(ctx context.Context, j job, req request) (job, err
 		kind = aliases.Program
 	}
 	if req.Source != table.Path || !table.Names(kind, req.Addr) {
-		return job{}, spool.Errorf(badConfig, "%s does not name %s any more", req.Source, req.Addr)
+		return job{}, spool.Errorf(NotNamed, "%s does not name %s any more", req.Source, req.Addr)
 	}
 	if j.User, err = m.runAs(ctx); err != nil {
 		return job{}, err
 	}
 	j.GID, j.Key, j.DeliveredTo = j.User.GID, "[local] run_as", req.Original
-	if req.Kind == spool.Program {
-		j.Command = req.Addr
-	} else {
-		j.Path = req.Addr
-	}
-	return j, nil
+	return j.named(req), nil
 }
 
 // ownRights fits a job to a process with uid euid that delivers without the helper.

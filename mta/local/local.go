@@ -1,7 +1,7 @@
 // Package local delivers to the mailboxes and programs of users here.
 //
-// Expand turns a local address into mailboxes, files, programs and addresses elsewhere through aliases(5); Deliver
-// does the final delivery of one of them. Three things write what is delivered, all by the same code (job):
+// Expand turns a local address into mailboxes, files, programs and addresses elsewhere through aliases(5) and the users'
+// ~/.forward; Deliver does the final delivery of one of them. Three things write what is delivered, all by the same code (job):
 //
 //   - with a helper (Mailboxes.Helper): a process of its own that cmd/deliver starts for each delivery. It has become
 //     the recipient, and has lost every capability, before it touches anything of the recipient's;
@@ -9,10 +9,12 @@
 //     somebody else's mailbox this way.
 //
 // The daemon names only whom or what a message is for. What that means (which path, which account, whether a command
-// stands in the aliases file) the helper reads for itself.
+// stands in the aliases file or in its user's ~/.forward) the helper reads for itself. A ~/.forward is read with the rights
+// of its owner and no others: by the helper, or by a daemon that runs as that user.
 //
 // Nothing bounces for a fault of the host: a broken aliases file, a mailbox that cannot be written, a full disk, a
-// lock and a directory server that does not answer defer. The package does not log, resolve or send.
+// lock and a directory server that does not answer defer. A ~/.forward that cannot be believed counts for nothing, and the
+// mail goes to the mailbox. The package does not log (see Mailboxes.Warn), resolve or send.
 package local
 
 import (
@@ -47,10 +49,14 @@ type Mailboxes struct {
 	PipeTimeout time.Duration // of one program; 0: 5 minutes
 	Programs    bool          // whether the aliases file may name programs and files
 	RunAs       string        // account, or number of one, that they are run and written as
+	Forward     bool          // whether ~/.forward is gone by
 	Users       Users         // nil: Passwd{}
 	Helper      string        // path of the helper's socket; empty: own rights
 	OwnAddrs    func() []netip.Addr
 	Now         func() time.Time
+
+	ForwardPrograms bool        // whether a ~/.forward may name programs and files
+	Warn            func(error) // is told of a ~/.forward or an included list that is not as it should be; nil: nobody
 
 	mu     sync.Mutex
 	cached *aliases.Table
@@ -188,7 +194,8 @@ func (m *Mailboxes) Check() ([]aliases.Warning, error) {
 // recipient's own goes before it unless the envelope's is the null reverse-path. It waits for locks and programs, and
 // ends early with a deferral when ctx does.
 func (m *Mailboxes) Deliver(ctx context.Context, sender string, r spool.Recipient, content io.Reader) spool.Result {
-	req := request{Version: protocolVersion, Kind: r.Kind, Addr: r.Addr, Source: r.Source, Sender: sender, Original: r.Original}
+	req := request{Version: protocolVersion, Kind: r.Kind, Addr: r.Addr, Source: r.Source, RunAs: r.RunAs,
+		Sender: sender, Original: r.Original}
 	if r.Sender != nil && sender != "" {
 		req.Sender = *r.Sender
 	}
@@ -198,6 +205,9 @@ func (m *Mailboxes) Deliver(ctx context.Context, sender string, r spool.Recipien
 	j, err := m.plan(ctx, req)
 	if err == nil {
 		err = j.ownRights(os.Geteuid())
+	}
+	if err == nil {
+		err = j.vouched()
 	}
 	if err != nil {
 		return spool.ResultOf(err, m.now())

@@ -55,7 +55,7 @@ func TestPackage(t *testing.T) {
 			}
 		}
 		for _, want := range []string{"doc/signpost/copyright", "bash-completion/completions/signpost", "man/man8/sendmail.8.gz",
-			"man/man1/mailq.1.gz", "man/man1/newaliases.1.gz", "man/man5/aliases.5.gz", "man/man5/signpost.toml.5.gz"} {
+			"man/man1/mailq.1.gz", "man/man1/newaliases.1.gz", "man/man5/aliases.5.gz", "man/man5/forward.5.gz", "man/man5/signpost.toml.5.gz"} {
 			if !strings.Contains(list, " ./usr/share/"+want+"\n") {
 				t.Errorf("/usr/share/%s is missing in\n%s", want, list)
 			}
