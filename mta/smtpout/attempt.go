@@ -24,8 +24,9 @@ type attempt struct {
 	log    dialogue
 	report Report
 
-	body    io.ReadCloser // opened and not sent yet
-	bodyErr error         // opening it failed
+	body     io.ReadCloser // opened and not sent yet
+	bodyErr  error         // opening it failed
+	noChunks bool          // BDAT was not understood
 }
 
 // newAttempt gives a result at once to those whose address cannot be said to any host.
@@ -77,8 +78,8 @@ func (a *attempt) converse(ctx context.Context, cn *conn) {
 			continue
 		}
 		a.end(cn, t)
-		if cn.kept && t.gone && ctx.Err() == nil {
-			a.log.note("the kept connection is gone, nothing was sent over it") // the next one may be better
+		if ctx.Err() == nil && (t.again || cn.kept && t.gone) {
+			a.log.note("trying again over another connection")
 			return
 		}
 		a.stop(ctx, t)

@@ -92,10 +92,7 @@ func (x *transaction) send() verdict {
 		r, err := w.hear(lastWords)
 		return verdict{reply: r, err: err}
 	}
-	bufs, _ := x.client.bodies.Get().(*bodyBuffers)
-	if bufs == nil {
-		bufs = new(bodyBuffers)
-	}
+	bufs := x.client.lend()
 	defer x.client.bodies.Put(bufs)
 	s := &stuffer{out: bufs.out[:0], flush: w.flush}
 	if err := copyBody(s, x.body, bufs.in[:]); err != nil {
@@ -158,7 +155,7 @@ func (x *transaction) answer(v verdict) *trouble {
 	case v.err != nil && !v.dot:
 		return lost(v.err, "while sending the message")
 	case v.err != nil:
-		return x.inDoubt(lost(v.err, doing))
+		return x.inDoubt(lost(v.err, doing), x.taken)
 	}
 	x.cn.log.hear(v.reply.text)
 	class := v.reply.code / 100
@@ -169,7 +166,7 @@ func (x *transaction) answer(v verdict) *trouble {
 	case class == 2 || class == 3:
 		t := refused(Session, v.reply, "the message")
 		if v.dot {
-			return x.inDoubt(t)
+			return x.inDoubt(t, x.taken)
 		}
 		t.detail = "the host answered before it had the whole message"
 		return t
@@ -189,14 +186,14 @@ func (x *transaction) delivered(r reply) {
 	}
 }
 
-// inDoubt gives those who were taken a temporary result: losing the message would be worse than sending it twice
+// inDoubt gives those who may have got it a temporary result: losing the message would be worse than sending it twice
 // (RFC 1047). They are not left to the next hop; the back-off gives the host time to come to its senses.
-func (x *transaction) inDoubt(t *trouble) *trouble {
+func (x *transaction) inDoubt(t *trouble, who []int) *trouble {
 	x.report.Uncertain = true
 	doubt := *t
 	doubt.status = statusLost
 	doubt.detail += "; the host may have taken the message all the same"
-	for _, i := range x.taken {
+	for _, i := range who {
 		x.settle(i, &doubt)
 	}
 	return t

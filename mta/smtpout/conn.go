@@ -68,11 +68,18 @@ func (cn *conn) by(d time.Duration) time.Time {
 
 // write sends the flight. Only a time-out is trouble at once: where the host closed the connection, it may have said why
 // before, and hear finds that.
-func (cn *conn) write(d time.Duration) *trouble {
+func (cn *conn) write(d time.Duration) *trouble { return cn.writeWith(d, nil) }
+
+// writeWith adds content to the flight, which the dialogue does not show.
+func (cn *conn) writeWith(d time.Duration, content []byte) *trouble {
 	if cn.in.waiting() {
 		return troublef(Session, statusProtocol, "the host spoke out of turn")
 	}
 	cn.log.say(cn.out)
+	if len(content) > 0 {
+		cn.log.note("message of %d octets", len(content))
+		cn.out = append(cn.out, content...)
+	}
 	cn.raw.SetWriteDeadline(cn.by(d))
 	if len(cn.out) > shortFlight {
 		cn.writing = make(chan error, 1)

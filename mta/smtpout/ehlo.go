@@ -13,6 +13,7 @@ type extensions struct {
 	eightBit   bool
 	utf8       bool
 	dsn        bool
+	chunking   bool
 	size       bool
 	maxSize    int64 // octets; 0: no limit that it names
 }
@@ -46,6 +47,8 @@ func (x *extensions) offer(keyword, param string) {
 		x.utf8 = true
 	case "DSN":
 		x.dsn = true
+	case "CHUNKING":
+		x.chunking = true
 	case "SIZE":
 		// A number that cannot be read is no limit; the host will say so itself when it is too much.
 		x.size = true

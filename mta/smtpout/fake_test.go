@@ -27,6 +27,7 @@ import (
 //	> text   expects exactly this line
 //	body     reads a body up to the final dot and keeps it
 //	read N   reads N octets
+//	chunk N  reads N octets and keeps them like a body
 //	wait D   lets the time D pass, and does not read meanwhile
 //	tls      does a handshake
 //	close    closes
@@ -139,6 +140,14 @@ func (p *player) step(step string) (done bool, err error) {
 		return false, err
 	case "body":
 		return false, p.body()
+	case "chunk":
+		n, _ := strconv.Atoi(text)
+		b := make([]byte, n)
+		_, err := io.ReadFull(p.r, b)
+		p.mu.Lock()
+		p.bodies = append(p.bodies, string(b))
+		p.mu.Unlock()
+		return false, err
 	case "read":
 		n, _ := strconv.Atoi(text)
 		_, err := io.CopyN(io.Discard, p.r, int64(n))

@@ -41,8 +41,9 @@ type Client struct {
 	// MinRate is how many octets of body a second a host must take on average, or it is left; 0: 1024.
 	MinRate int64
 
-	bodies sync.Pool // of *bodyBuffers
-	idle   pool
+	bodies    sync.Pool // of *bodyBuffers
+	idle      pool
+	plainData hosts // that offer CHUNKING and do not know BDAT
 }
 
 // Timeouts bound the steps of a session. Zero values are the defaults, which are those of RFC 5321 4.5.3.2 where it
@@ -84,8 +85,8 @@ type Message struct {
 	EightBit bool   // the content has octets over 127
 	Ret      string // RFC 3461 4.3: "FULL", "HDRS" or empty
 	EnvID    string // RFC 3461 4.4, decoded; empty: none
-	// Open gives the wire form: lines ended by CRLF, dots not stuffed. It is called at most once a transaction, while
-	// the host's answers are on their way, and not at all when none is made.
+	// Open gives the wire form: lines ended by CRLF, dots not stuffed. It is called at most once a transaction, when
+	// what the host offers is known, and not at all when none is made.
 	Open func() (io.ReadCloser, error)
 }
 

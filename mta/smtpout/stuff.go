@@ -14,6 +14,13 @@ type bodyBuffers struct {
 	out [writeBlock]byte
 }
 
+func (c *Client) lend() *bodyBuffers {
+	if bufs, ok := c.bodies.Get().(*bodyBuffers); ok {
+		return bufs
+	}
+	return new(bodyBuffers)
+}
+
 // stuffer turns content into what goes behind 354 (RFC 5321 4.5.2): a dot more before each dot that begins a line, and
 // the last line ended. Content has CRLF line ends; where it has not, it is mended by the rules that it should have been
 // made by, so that no host can see a line end, and with it the end of the message, where others see none: a CR before
@@ -21,6 +28,7 @@ type bodyBuffers struct {
 type stuffer struct {
 	out   []byte // what has not been flushed; its capacity is the block size
 	flush func(block []byte) error
+	bare  bool // for BDAT: no dots are added
 	inner bool // not at the beginning of a line
 	crs   int  // CRs read and not decided about
 	err   error
@@ -86,13 +94,15 @@ func (s *stuffer) end() error {
 	if s.crs > 0 || s.inner {
 		s.endLine() // CRs at the very end belong to a line end that was lost
 	}
-	s.raw(".\r\n")
+	if !s.bare {
+		s.raw(".\r\n")
+	}
 	return s.err
 }
 
 // put adds octets of the content that lie within one line, stuffed.
 func (s *stuffer) put(p []byte) {
-	if !s.inner && p[0] == '.' {
+	if !s.inner && p[0] == '.' && !s.bare {
 		s.raw(".")
 	}
 	s.inner = true

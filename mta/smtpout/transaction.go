@@ -26,6 +26,9 @@ func (a *attempt) transact(cn *conn) *trouble {
 	x := &transaction{attempt: a, cn: cn, batch: a.todo[:min(len(a.todo), maxRcpts)]}
 	cn.count++
 	cn.limit = time.Now().Add(a.limits.Session + time.Duration(float64(max(a.m.Size, 0))/float64(a.client.minRate())*1e9))
+	if x.chunked() {
+		return x.oneFlight()
+	}
 	if t := x.ask(); t != nil {
 		return t
 	}

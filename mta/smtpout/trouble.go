@@ -35,6 +35,7 @@ type trouble struct {
 	detail string // our own words
 	remote string // who it was, where no connection is in use
 	clear  bool   // TLS failed in a way that may not happen in clear
+	again  bool   // a new connection may do better at once
 	gone   bool   // the connection broke (no time-out, no nonsense), or 421 said that it will
 }
 
