@@ -12,7 +12,6 @@ import (
 	"signpost/mta/queue"
 	"signpost/mta/route"
 	"signpost/mta/sign"
-	"signpost/mta/smtpout"
 )
 
 // parts is what a configuration makes; a reload replaces all of it.
@@ -20,10 +19,12 @@ type parts struct {
 	intake    *intake.Intake
 	deliverer *deliverer
 	options   queue.Options
-	client    *smtpout.Client
+	outlet    *outlet
+	mode      *mode
 }
 
-// assemble gives every part its settings. Keys are read here: a bad one is an error, not unsigned mail.
+// assemble gives every part its settings. Keys are read here: a bad one is an error, not unsigned mail. The mode comes
+// into force with putInForce.
 func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 	signer, err := newSigner(cfg)
 	if err != nil {
@@ -32,7 +33,7 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 	d.lookForHelper()
 	mailboxes := d.newMailboxes(cfg)
 	d.checkAliases(mailboxes)
-	p := &parts{client: &smtpout.Client{Hostname: cfg.Hostname, Dial: newDialer(cfg).dial}}
+	p := &parts{outlet: newOutlet(cfg, &d.gate), mode: newMode(cfg.Delivery)}
 	p.options = queue.Options{
 		Connections: cfg.Delivery.Connections,
 		Retry:       cfg.Delivery.Retry.Std(),
@@ -47,7 +48,8 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		store:      d.dir,
 		local:      mailboxes,
 		router:     newRouter(cfg, newResolver(cfg)),
-		client:     p.client,
+		gate:       &d.gate,
+		outlet:     p.outlet,
 		forms:      newForms(signer, time.Now),
 		now:        time.Now,
 		log:        d.log,
@@ -66,6 +68,14 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		Log:      d.log,
 	}
 	return p, nil
+}
+
+// putInForce makes p the parts that work from now on. The mode comes first: the others obey it.
+func (d *Daemon) putInForce(cfg config.Config, p *parts) {
+	d.gate.current.Store(p.mode)
+	d.announce(p.mode)
+	d.cfg, d.parts = cfg, p
+	d.intake.Store(p.intake)
 }
 
 // localDomain is a domain that is delivered here, where there is one: what only the postmaster can get must not leave.

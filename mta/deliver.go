@@ -1,6 +1,7 @@
 package mta
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,8 @@ type deliverer struct {
 	store      spool.Store
 	local      *local.Mailboxes
 	router     *route.Router
-	client     *smtpout.Client
+	gate       *gate
+	outlet     *outlet
 	forms      *forms
 	now        func() time.Time
 	log        *slog.Logger
@@ -39,6 +41,13 @@ var _ queue.Deliverer = (*deliverer)(nil)
 
 // Key is as queue.Deliverer says. What waits for a user's program has slots of its own, so that it delays no mailbox.
 func (d *deliverer) Key(sender string, r spool.Recipient) string {
+	m := d.gate.mode()
+	switch m.place(r) {
+	case caught:
+		return "catch"
+	case redirected:
+		r = m.substitute()
+	}
 	switch {
 	case r.Kind == spool.Mailbox:
 		return "local"
@@ -65,7 +74,8 @@ func domainOf(addr string) string {
 // Expand is as queue.Deliverer says. Recipients keep their index: the first target takes the place of the name, the
 // others go to the end. What cannot be expanded now stays as it is, and Deliver says why; the others need not wait. A
 // file or program that its line does not name any more gives way to what the original address stands for now; whoever
-// has the message stays among the recipients, and gets it no second time.
+// has the message stays among the recipients, and gets it no second time. What the mode diverts stays as it is, so that
+// no alias leads it anywhere.
 func (d *deliverer) Expand(ctx context.Context, c spool.Claim) []spool.Recipient {
 	out := c.Envelope().Rcpts
 	seen := make(map[string]bool)
@@ -133,7 +143,7 @@ func (d *deliverer) stopLoops(c spool.Claim, targets []spool.Recipient) error {
 // isName reports whether r stands for others that are not known yet. An address of ours that comes out of Expand as an
 // address is settled: there is no such user.
 func (d *deliverer) isName(r spool.Recipient) bool {
-	return r.Kind == spool.Address && !r.Settled() && d.isLocal(r.Addr)
+	return r.Kind == spool.Address && !r.Settled() && d.isLocal(r.Addr) && d.gate.mode().place(r) == asAddressed
 }
 
 // identity tells whether two recipients are the same.
@@ -145,18 +155,50 @@ func identity(r spool.Recipient) string {
 	return strconv.Itoa(int(r.Kind)) + "\x00" + r.RunAs + "\x00" + addr
 }
 
-// Deliver is as queue.Deliverer says.
+// Deliver is as queue.Deliverer says. Here, at each try, the mode is asked where mail to each recipient goes.
 func (d *deliverer) Deliver(ctx context.Context, c spool.Claim, rcpts []spool.Recipient) queue.Report {
+	m := d.gate.mode()
+	return inGroups(rcpts, m.place, func(to place, part []spool.Recipient) queue.Report {
+		switch to {
+		case asAddressed:
+			return d.deliver(ctx, c, part)
+		case redirected:
+			return d.redirect(ctx, c, m, part)
+		}
+		return d.keep(ctx, c, m, part)
+	})
+}
+
+// deliver takes mail where it is addressed to.
+func (d *deliverer) deliver(ctx context.Context, c spool.Claim, rcpts []spool.Recipient) queue.Report {
 	if rcpts[0].Kind != spool.Address || d.isName(rcpts[0]) {
 		return d.deliverLocal(ctx, c, rcpts)
 	}
+	return d.inTransactions(c, rcpts, func(t transaction, part []spool.Recipient) queue.Report {
+		return d.deliverRemote(ctx, c, t, part)
+	})
+}
+
+// transaction is what the recipients of one transaction have in common: owner- lists give theirs a reverse-path of their
+// own, and the copies that a ~/.forward sends away say so in trace fields, which are put before the message.
+type transaction struct {
+	sender string
+	trace  string
+}
+
+func (d *deliverer) inTransactions(c spool.Claim, rcpts []spool.Recipient, deliver func(transaction, []spool.Recipient) queue.Report) queue.Report {
+	envelope := c.Envelope().Sender
+	same := func(r spool.Recipient) transaction {
+		return transaction{senderOf(envelope, r), d.local.Trace(r.Forwarder)}
+	}
+	return inGroups(rcpts, same, deliver)
+}
+
+// inGroups delivers to recipients of which by says the same together, and joins the reports.
+func inGroups[K comparable](rcpts []spool.Recipient, by func(spool.Recipient) K, deliver func(K, []spool.Recipient) queue.Report) queue.Report {
 	rep := queue.Report{Results: make([]spool.Result, len(rcpts)), Dead: true}
-	for t, idx := range transactions(c.Envelope().Sender, rcpts) {
-		part := make([]spool.Recipient, len(idx))
-		for i, n := range idx {
-			part[i] = rcpts[n]
-		}
-		one := d.deliverRemote(ctx, c, t, part)
+	for k, idx := range groups(rcpts, by) {
+		one := deliver(k, pick(rcpts, idx))
 		for i, n := range idx {
 			rep.Results[n] = one.Results[i]
 		}
@@ -164,32 +206,17 @@ func (d *deliverer) Deliver(ctx context.Context, c spool.Claim, rcpts []spool.Re
 		rep.Connect += one.Connect
 		rep.Transmit += one.Transmit
 		rep.Story = append(rep.Story, one.Story...)
+		rep.Diverted = cmp.Or(rep.Diverted, one.Diverted)
 	}
 	return rep
 }
 
-// transaction is what the recipients of one transaction have in common: owner- lists give theirs a reverse-path of their
-// own, and the copies that a ~/.forward sends away say so.
-type transaction struct {
-	sender    string
-	forwarder string
-}
-
-func transactions(envelope string, rcpts []spool.Recipient) map[transaction][]int {
-	groups := make(map[transaction][]int, 1)
+// groups gives the indices of recipients of which by says the same.
+func groups[K comparable](rcpts []spool.Recipient, by func(spool.Recipient) K) map[K][]int {
+	groups := make(map[K][]int, 1)
 	for i, r := range rcpts {
-		t := transaction{senderOf(envelope, r), r.Forwarder}
-		groups[t] = append(groups[t], i)
-	}
-	return groups
-}
-
-// bySender groups recipients by the reverse-path they are sent with.
-func bySender(envelope string, rcpts []spool.Recipient) map[string][]int {
-	groups := make(map[string][]int, 1)
-	for i, r := range rcpts {
-		sender := senderOf(envelope, r)
-		groups[sender] = append(groups[sender], i)
+		k := by(r)
+		groups[k] = append(groups[k], i)
 	}
 	return groups
 }
@@ -239,9 +266,8 @@ func (d *deliverer) deliverRemote(ctx context.Context, c spool.Claim, t transact
 		return failed(spool.ResultOf(err, d.now()), len(rcpts), false)
 	}
 	env := c.Envelope()
-	trace := d.local.Trace(t.forwarder)
-	m := smtpout.Message{Sender: t.sender, Size: int64(len(trace)) + form.size(c), EightBit: form.eightBit, Ret: env.Ret, EnvID: env.EnvID,
-		Open: func() (io.ReadCloser, error) { return form.open(c, trace) }}
+	m := smtpout.Message{Sender: t.sender, Size: int64(len(t.trace)) + form.size(c), EightBit: form.eightBit || isEightBit([]byte(t.trace)),
+		Ret: env.Ret, EnvID: env.EnvID, Open: func() (io.ReadCloser, error) { return form.open(c, t.trace) }}
 	rep := queue.Report{Results: make([]spool.Result, len(rcpts))}
 	left := make([]int, len(rcpts)) // indices of those still to be tried
 	for i := range left {
@@ -251,11 +277,7 @@ func (d *deliverer) deliverRemote(ctx context.Context, c spool.Claim, t transact
 		rep.Results[i] = spool.Result{Status: spool.Status{Class: 4, Subject: 4, Detail: 4}, Detail: "no host to try", At: d.now()}
 	}
 	for _, hop := range way.Hops {
-		some := make([]spool.Recipient, len(left))
-		for i, n := range left {
-			some[i] = rcpts[n]
-		}
-		sent := d.client.Send(ctx, hop, m, some)
+		sent := d.outlet.send(ctx, hop, m, pick(rcpts, left))
 		for i, n := range left {
 			rep.Results[n] = sent.Results[i]
 		}
@@ -272,8 +294,8 @@ func (d *deliverer) deliverRemote(ctx context.Context, c spool.Claim, t transact
 }
 
 // pick gives the members of list at these indices.
-func pick(list, indices []int) []int {
-	out := make([]int, len(indices))
+func pick[T any](list []T, indices []int) []T {
+	out := make([]T, len(indices))
 	for i, n := range indices {
 		out[i] = list[n]
 	}
@@ -303,15 +325,11 @@ func (d *deliverer) Bounce(ctx context.Context, c spool.Claim, idx []int) error 
 			who = append(who, i)
 		}
 	}
-	for sender, group := range bySender(env.Sender, wanted) {
-		rcpts := make([]int, len(group))
-		for i, n := range group {
-			rcpts[i] = who[n]
-		}
+	for sender, group := range groups(wanted, func(r spool.Recipient) string { return senderOf(env.Sender, r) }) {
 		if sender == "" {
 			continue
 		}
-		if err := d.notice(ctx, c, bounce.Failure, sender, rcpts, time.Time{}); err != nil {
+		if err := d.notice(ctx, c, bounce.Failure, sender, pick(who, group), time.Time{}); err != nil {
 			return err
 		}
 	}

@@ -80,7 +80,7 @@ func (n *notes) event(e queue.Event) {
 		n.log.Info(e.What, "id", e.ID, "from", e.Envelope.Sender)
 	}
 	r := history.Record{Time: n.now(), ID: e.ID, What: e.What, From: e.Envelope.Sender, Size: e.Size,
-		Story: e.Report.Story, Gone: e.Gone}
+		Story: e.Report.Story, Diverted: e.Report.Diverted, Gone: e.Gone}
 	for _, to := range e.Rcpts {
 		r.Rcpts = append(r.Rcpts, history.RcptOf(to))
 	}
@@ -108,6 +108,9 @@ func (n *notes) attempt(e queue.Event, to spool.Recipient) {
 	args = append(args, "relay", relay(to))
 	if res.TLS != "" {
 		args = append(args, "tls", res.TLS)
+	}
+	if e.Report.Diverted != "" {
+		args = append(args, "diverted", e.Report.Diverted)
 	}
 	args = append(args, "delay", seconds(n.now().Sub(e.Envelope.Arrived)), "delays", delays(e, n.now()),
 		"dsn", res.Status.String(), "status", res.Outcome().String(), "reply", words(res))

@@ -51,6 +51,7 @@ type Daemon struct {
 	admin   net.Listener
 	queue   *queue.Queue
 	intake  atomic.Pointer[intake.Intake]
+	gate    gate
 
 	reloading sync.Mutex // guards what follows against two reloads at once
 	cfg       config.Config
@@ -90,10 +91,11 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Daemon, err 
 		return nil, err
 	}
 	d.notes = &notes{log: d.log, journal: d.journal, now: time.Now}
-	if d.parts, err = d.assemble(cfg); err != nil {
+	parts, err := d.assemble(cfg)
+	if err != nil {
 		return nil, err
 	}
-	d.intake.Store(d.parts.intake)
+	d.putInForce(cfg, parts)
 	d.queue = queue.New(d.dir, d.parts.deliverer, d.parts.options)
 	if d.submit, err = listen(handed["submit"], cfg.Spool.Socket, 0o666); err != nil {
 		return nil, err
@@ -263,7 +265,7 @@ func (d *Daemon) close() {
 		}
 	}
 	if d.parts != nil {
-		d.parts.client.Close()
+		d.parts.outlet.close()
 	}
 	if d.helper != nil {
 		d.helper.Stop()
@@ -303,12 +305,11 @@ func (d *Daemon) Reload() error {
 		return err
 	}
 	old := d.parts
-	d.cfg, d.parts = cfg, next
-	d.intake.Store(next.intake)
+	d.putInForce(cfg, next)
 	d.queue.Reload(next.deliverer, next.options)
 	close(d.reloaded)
 	d.reloaded = make(chan struct{})
-	old.client.Close()
+	old.outlet.close()
 	d.log.Info("the configuration was read again")
 	return nil
 }
@@ -329,10 +330,11 @@ func RunOnce(ctx context.Context, cfg config.Config, opt Options) error {
 		return err
 	}
 	d.notes = &notes{log: d.log, journal: d.journal, now: time.Now}
-	if d.parts, err = d.assemble(cfg); err != nil {
+	parts, err := d.assemble(cfg)
+	if err != nil {
 		return err
 	}
-	d.intake.Store(d.parts.intake)
+	d.putInForce(cfg, parts)
 	if err := d.parts.intake.EmptyDropOnce(ctx, cfg.Spool.Drop()); err != nil {
 		return err
 	}

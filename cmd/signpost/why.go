@@ -140,6 +140,9 @@ func (s *story) printAttempt(w io.Writer, at string, r history.Record) {
 	for _, line := range r.Story {
 		fmt.Fprintf(w, "      | %s\n", printable(line))
 	}
+	if r.Diverted != "" {
+		fmt.Fprintf(w, "      not as addressed, but %s\n", printable(r.Diverted))
+	}
 	for _, to := range r.Rcpts {
 		fmt.Fprintf(w, "      %s\n", outcome(to))
 	}
@@ -252,8 +255,10 @@ func (s *story) conclude(ctx context.Context, w io.Writer, a control.Admin, now 
 func (s *story) ending() string {
 	last := make(map[string]history.Rcpt)
 	did := make(map[string]bool)
+	diverted := ""
 	for _, r := range s.records {
 		did[r.What] = true
+		diverted = cmp.Or(r.Diverted, diverted)
 		for _, to := range r.Rcpts {
 			if r.What == "attempt" {
 				last[to.Kind+to.Addr] = to
@@ -276,6 +281,8 @@ func (s *story) ending() string {
 		return "An administrator removed it from the queue."
 	case bad > 0:
 		return fmt.Sprintf("It failed for %d of %d recipients, and %s; the answers above say why.", bad, bad+good, told(did, s.records[0].From))
+	case good > 0 && diverted != "":
+		return fmt.Sprintf("It did not go where it was addressed to, but was %s: [delivery] mode says so.", printable(diverted))
 	case good > 0:
 		return "It was delivered: the last host took responsibility for it. What that host did then is in its own log."
 	}

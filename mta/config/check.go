@@ -57,6 +57,7 @@ func (k check) delivery() {
 	k.oneOf(at("delivery", "tls"), d.TLS, tlsGrades)
 	k.oneOf(at("delivery", "ip"), d.IP, ipFamilies)
 	k.sources(d)
+	k.mode(d)
 }
 
 const maxConnections = 1000

@@ -48,7 +48,15 @@ const (
 	TLSVerify        = "verify"        // TLS with a certificate that verifies, or no delivery
 )
 
-// Delivery is the table [delivery]: mail to other hosts.
+// What the key mode takes.
+const (
+	ModeNormal   = "normal"   // mail goes where it is addressed to
+	ModeCatch    = "catch"    // all mail ends in the Maildir Catch
+	ModeRedirect = "redirect" // all mail goes to the address Redirect
+	ModeAllow    = "allow"    // mail goes to whom Allow names; other mail is caught
+)
+
+// Delivery is the table [delivery]: mail to other hosts, and, in its Mode, whether mail goes anywhere.
 type Delivery struct {
 	Expire       settings.Duration  `toml:"expire"`        // then a message bounces
 	DelayWarning settings.Duration  `toml:"delay_warning"` // then its sender is told once; 0: never
@@ -59,6 +67,10 @@ type Delivery struct {
 	IP           string             `toml:"ip"`            // "both", "ipv4", "ipv6"
 	Source       []string           `toml:"source"`        // addresses to send from; none: the kernel chooses
 	PrivateMX    bool               `toml:"private_mx"`    // a host found in DNS may have a private or loopback address
+	Mode         string             `toml:"mode"`          // ModeNormal…
+	Catch        string             `toml:"catch"`         // Maildir, ends in "/"
+	Redirect     string             `toml:"redirect"`      // an address; empty: none
+	Allow        []string           `toml:"allow"`         // an address, or a domain as in Route.To without "*"
 }
 
 // Route is one [[route]]. The first whose From and To both match decides.
@@ -144,6 +156,9 @@ func fixed() Config {
 			TLS:          TLSOpportunistic,
 			IP:           "both",
 			Source:       []string{},
+			Mode:         ModeNormal,
+			Catch:        catchIn(settings.DefaultSpool),
+			Allow:        []string{},
 		},
 		Local: Local{
 			Mailbox:     "/var/mail/{user}",

@@ -47,6 +47,10 @@ tls = "none"
 ip = "ipv4"
 source = ["192.0.2.7", "2001:db8::7"]
 private_mx = true
+mode = "allow"
+catch = "catch//"
+redirect = "ann@Example.org"
+allow = ["Example.org", ".Bücher.example", "Bob@Example.net"]
 
 [[route]]
 to = ["Example.NET", ".example.net"]
@@ -98,7 +102,9 @@ func TestReadTakesEveryKey(t *testing.T) {
 		Spool: settings.Spool{Path: "/srv/spool", Socket: "/srv/spool/submit.sock", MaxMessageSize: 10 << 20},
 		DNS:   DNS{Servers: []string{"127.0.0.53:53", "[2001:db8::53]:5353"}, Timeout: 2500e6},
 		Delivery: Delivery{Expire: 2 * day, Retry: settings.Durations{30 * second, 10 * minute}, Port: 2525, Connections: 3,
-			TLS: "none", IP: "ipv4", Source: []string{"192.0.2.7", "2001:db8::7"}, PrivateMX: true},
+			TLS: "none", IP: "ipv4", Source: []string{"192.0.2.7", "2001:db8::7"}, PrivateMX: true,
+			Mode: ModeAllow, Catch: "/etc/signpost/catch/", Redirect: "ann@example.org",
+			Allow: []string{"example.org", ".xn--bcher-kva.example", "Bob@example.net"}},
 		Routes: []Route{
 			{To: []string{"example.net", ".example.net"}, From: []string{"bob@example.org", ".example.org", "<>"},
 				Relay:       Relays{{Host: "relay.example.net", Port: 25}, {StartTLS: true, Host: "2001:db8::25", Port: 587}},
@@ -148,6 +154,8 @@ func TestReadFollowsOtherKeys(t *testing.T) {
 		{"no delay warning where messages bounce before it", "delivery.expire = \"1h\"", func(c Config) any { return c.Delivery.DelayWarning }, settings.Duration(0)},
 		{"a relative Maildir stays one", "local.mailbox = \"mail/{user}/\"", func(c Config) any { return c.Local.Mailbox }, "/etc/signpost/mail/{user}/"},
 		{"the socket of another spool", "spool.path = \"spool\"", func(c Config) any { return c.Spool.Control() }, "/etc/signpost/spool/control.sock"},
+		{"the Maildir for caught mail of another spool", "spool.path = \"spool\"", func(c Config) any { return c.Delivery.Catch }, "/etc/signpost/spool/catch/"},
+		{"the address of another mode may stay", "[delivery]\nredirect = \"ann@example.org\"\nallow = [\"example.org\"]", func(c Config) any { return c.Delivery.Mode }, ModeNormal},
 		{"no aliases file", "local.aliases = \"\"", func(c Config) any { return c.Local.Aliases }, ""},
 		{"a domain in its own script", "local.domains = [\"Bücher.example\"]", func(c Config) any { return c.Local.Domains }, []string{"xn--bcher-kva.example"}},
 		{"a pattern in its own script", "[[route]]\nto = [\".bücher.example\"]\nfrom = [\"ann@bücher.example\"]", func(c Config) any { return [][]string{c.Routes[0].To, c.Routes[0].From} },

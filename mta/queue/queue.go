@@ -49,6 +49,7 @@ type Report struct {
 	Connect  time.Duration
 	Transmit time.Duration
 	Story    []string // hosts, addresses, TLS and dialogue, for `signpost why`; no content
+	Diverted string   // where the message went instead, in words; empty: to the recipients
 }
 
 // Event is something that happened to a message, told to Options.Note once it is on record.

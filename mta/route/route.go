@@ -104,6 +104,12 @@ func (r *Router) Connections(key string) int {
 	return r.Routes[no-1].Connections
 }
 
+// NoDKIM reports whether mail to rcpt from sender goes out unsigned. There is no look-up.
+func (r *Router) NoDKIM(rcpt, sender string) bool {
+	no := r.match(domainOf(rcpt), sender)
+	return no >= 0 && r.Routes[no].NoDKIM
+}
+
 // String is the relay as in the configuration.
 func (r Relay) String() string {
 	scheme := "smtp://"
@@ -159,15 +165,22 @@ func matchDomain(pattern, domain string) bool {
 }
 
 func matchSender(pattern, sender string) bool {
-	switch {
-	case sender == "":
+	if sender == "" {
 		return pattern == "<>"
+	}
+	return Matches(pattern, sender)
+}
+
+// Matches reports whether pattern names addr (without brackets): "ann@example.com", "example.com" (this domain),
+// ".example.com" (it and all below) or an address literal. No pattern names everybody.
+func Matches(pattern, addr string) bool {
+	switch {
 	case strings.Contains(pattern, "@"):
-		return sameAddress(pattern, sender)
-	case !strings.Contains(sender, "@"):
+		return sameAddress(pattern, addr)
+	case !strings.Contains(addr, "@"):
 		return false
 	}
-	return matchDomain(pattern, domainOf(sender))
+	return matchDomain(pattern, domainOf(addr))
 }
 
 // sameAddress compares addresses. Letter case of the local part makes no difference: rules are written by people.
