@@ -75,6 +75,10 @@ func (c *command) run(ctx context.Context) error {
 	switch mode {
 	case modeSend:
 		return c.send(ctx)
+	case modeSMTP:
+		return c.serveSMTP(ctx)
+	case modeVerify:
+		return c.verify(ctx)
 	case modeList:
 		return c.list(ctx)
 	case modeRun:

@@ -20,6 +20,7 @@ const (
 	exCantCreat   = 73
 	exIOErr       = 74
 	exTempFail    = 75
+	exProtocol    = 76
 	exNoPerm      = 77
 	exConfig      = 78
 )

@@ -97,12 +97,12 @@ var modes = [...]struct {
 	{'m', modeSend, "send the message on standard input; the default"},
 	{'p', modeList, "list the queue, as mailq does"},
 	{'i', modeAliases, "check the aliases file, as newaliases does"},
+	{'s', modeSMTP, "speak SMTP on standard input and output"},
+	{'v', modeVerify, "say where recipients lead, and send nothing"},
 	{'h', modeNothing, "print nothing, exit 0"},
 	{'H', modeNothing, "print nothing, exit 0"},
 	{'d', modeDaemon, "refused: `signpost serve` is the daemon"},
 	{'D', modeDaemon, "refused: `signpost serve` is the daemon"},
-	{'s', modeSMTP, "refused: SMTP on standard input is not spoken"},
-	{'v', modeVerify, "refused: addresses are not verified"},
 }
 
 // selections is what may stand behind -q, by how it begins. The first row that fits counts; what fits none may be an
@@ -133,7 +133,7 @@ var names = [...]struct {
 	{"rmail", "the same as -i; recipients stand on the command line only", func(c *command) { c.rmail, c.ignoreDots = true, true }},
 	{"hoststat", "print nothing, exit 0", func(c *command) { c.mode = modeNothing }},
 	{"purgestat", "print nothing, exit 0", func(c *command) { c.mode = modeNothing }},
-	{"smtpd", "the same as -bs", func(c *command) { c.mode = modeSMTP }},
+	{"smtpd", "refused: `signpost serve` is the daemon", func(c *command) { c.mode = modeDaemon }},
 }
 
 // longOptions is every option of two dashes. Each is a mode.

@@ -182,13 +182,9 @@ func (c *command) resolve() (mode, error) {
 	switch {
 	case m == modeDaemon:
 		return m, usage("this program is no daemon: run `signpost serve`")
-	case m == modeSMTP:
-		return m, usage("this build does not speak SMTP on standard input (-bs)")
-	case m == modeVerify:
-		return m, usage("this build does not verify addresses (-bv)")
 	case c.fromHeader && (m != modeSend || c.rmail):
 		return m, usage("-t goes with sending a message only")
-	case len(c.operands) > 0 && (m == modeRun || m == modeAliases || c.interval):
+	case len(c.operands) > 0 && (m == modeRun || m == modeAliases || m == modeSMTP || c.interval):
 		return m, usage("unexpected argument %q", cut(c.operands[0], 80))
 	}
 	return m, nil

@@ -64,23 +64,8 @@ func (c *command) tell() (spool.Told, *recipients, error) {
 			return spool.Told{}, nil, err
 		}
 	}
-	told := spool.Told{
-		FullName: c.fullName,
-		Name:     cut(header.OneLine(c.environ("NAME")), maxName),
-		Login:    cut(c.environ("LOGNAME"), maxLabel),
-		Ret:      c.ret,
-		EnvID:    c.envID,
-		Queued:   c.queued,
-		Label:    c.label,
-		Body:     c.body,
-		PID:      c.env.PID,
-	}
-	if c.env.Caller != nil {
-		told.Process = c.env.Caller()
-	}
-	if hasControl(told.Login) {
-		told.Login = ""
-	}
+	told := c.claims()
+	told.Ret, told.EnvID, told.Body = c.ret, c.envID, c.body
 	if c.sender != nil {
 		sender, err := senderOf(*c.sender)
 		if err != nil {
@@ -89,6 +74,25 @@ func (c *command) tell() (spool.Told, *recipients, error) {
 		told.Sender = &sender
 	}
 	return told, rcpts, nil
+}
+
+// claims is what the arguments and the environment say of the caller and of any message of his.
+func (c *command) claims() spool.Told {
+	told := spool.Told{
+		FullName: c.fullName,
+		Name:     cut(header.OneLine(c.environ("NAME")), maxName),
+		Login:    cut(c.environ("LOGNAME"), maxLabel),
+		Queued:   c.queued,
+		Label:    c.label,
+		PID:      c.env.PID,
+	}
+	if c.env.Caller != nil {
+		told.Process = c.env.Caller()
+	}
+	if hasControl(told.Login) {
+		told.Login = ""
+	}
+	return told
 }
 
 // report says with -v what became of the message. It is durable: that nobody reads this line changes nothing.

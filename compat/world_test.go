@@ -33,6 +33,7 @@ type world struct {
 	reloads int
 	stdin   io.Reader // instead of a text
 	last    *message
+	all     []*message
 }
 
 // message is what is queued.
@@ -153,6 +154,7 @@ func (w *writer) Commit(env spool.Envelope) error {
 		return w.world.refuse
 	}
 	w.world.last = &message{env, w.buf.String()}
+	w.world.all = append(w.world.all, w.world.last)
 	return nil
 }
 

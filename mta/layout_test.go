@@ -24,7 +24,8 @@ var layout = []struct {
 	{"compat/aliases", "", ""},
 	{"compat/provenance", "spool", "golang.org/x/sys"},
 	{"compat/settings", "", "github.com/BurntSushi/toml golang.org/x/sys"},
-	{"compat", "compat/header compat/aliases compat/settings spool", "golang.org/x/sys"},
+	{"compat/smtp", "compat/header spool", ""},
+	{"compat", "compat/header compat/aliases compat/settings compat/smtp spool", "golang.org/x/sys"},
 
 	{"mta/config", "compat/settings", "github.com/BurntSushi/toml golang.org/x/net"},
 	{"mta/dns", "", "github.com/miekg/dns golang.org/x/net"},

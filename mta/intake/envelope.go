@@ -191,6 +191,9 @@ func (i *Intake) recipient(who Caller, t spool.Recipient) spool.Recipient {
 		return r
 	}
 	r.Addr, r.NoAlias = m.Addr, r.NoAlias || m.NoAlias
+	if len(t.Original) <= header.MaxAddress { // a claim, for notices (RFC 3461 4.2)
+		r.Original = oneLine(t.Original, header.MaxAddress)
+	}
 	return r
 }
 

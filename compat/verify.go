@@ -1,0 +1,5 @@
+package compat
+
+import "context"
+
+func (c *command) verify(ctx context.Context) error { return nil }
