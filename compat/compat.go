@@ -35,6 +35,7 @@ type Env struct {
 	Now            func() time.Time        // nil: time.Now
 	Spool          Spool                   // nil: the one that the configuration names
 	Config         string                  // configuration where -C names none; empty: settings.DefaultFile
+	Etc            string                  // folder of passwd and nsswitch.conf; empty: /etc
 	Socket         string                  // asked where the configuration is broken; empty: settings.DefaultSocket
 	PID            int                     // of this process; passed on as a claim
 	Caller         func() spool.Process    // tells what called this program; nil: nothing is told

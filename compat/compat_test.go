@@ -146,7 +146,7 @@ func TestArguments(t *testing.T) {
 		{"-bpx", 64},
 		{"-bD", 64},
 		{"-bd -q15m", 64},
-		{"-bv bob", 64},
+		{"-bv", 64},
 		{"-bv -t", 64},
 		{"-bp -t", 64},
 		{"-bi -t", 64},

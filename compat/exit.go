@@ -14,6 +14,7 @@ const (
 	exUsage       = 64
 	exDataErr     = 65
 	exNoInput     = 66
+	exNoUser      = 67
 	exUnavailable = 69
 	exSoftware    = 70
 	exOSErr       = 71

@@ -5,14 +5,13 @@ import (
 	"strings"
 
 	"signpost/compat/header"
-	"signpost/spool"
+	"signpost/compat/smtp"
 )
 
 // maxLabel is how much of -L is used, octets; maxName of names for people. The rest is cut.
 const (
 	maxLabel = 32
 	maxName  = 1000
-	maxEnvID = 100 // RFC 3461 4.4
 	maxHops  = 50
 )
 
@@ -51,24 +50,9 @@ func setBody(c *command, v string) error {
 }
 
 func setNotify(c *command, v string) error {
-	var n spool.Notify
-	for word := range strings.SplitSeq(v, ",") {
-		switch strings.ToLower(strings.TrimSpace(word)) {
-		case "success":
-			n |= spool.NotifySuccess
-		case "failure":
-			n |= spool.NotifyFailure
-		case "delay":
-			n |= spool.NotifyDelay
-		case "never":
-			n |= spool.NotifyNever
-		default:
-			c.later("-N %s: not never or a list of success, failure, delay", v)
-			return nil
-		}
-	}
-	if n&spool.NotifyNever != 0 && n != spool.NotifyNever {
-		c.later("-N %s: never must stand alone", v)
+	n, ok := smtp.Notify(v)
+	if !ok {
+		c.later("-N %s: not never alone, nor a list of success, failure, delay", v)
 		return nil
 	}
 	c.notify = n
@@ -89,38 +73,13 @@ func setEnvID(c *command, v string) error {
 	if hasControl(v) {
 		return data("control character in -V")
 	}
-	id, ok := xtext(v)
-	if !ok || len(v) > maxEnvID {
-		c.later("-V %s: not an envelope id", cut(v, 2*maxEnvID))
+	id, ok := smtp.EnvID(v)
+	if !ok {
+		c.later("-V %s: not an envelope id", cut(v, 200))
 		return nil
 	}
 	c.envID = id
 	return nil
-}
-
-// xtext decodes RFC 3461 4. What it decodes to must be printable, as it is printed again in notices.
-func xtext(s string) (string, bool) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '+' {
-			if i+2 >= len(s) {
-				return "", false
-			}
-			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			if err != nil || strings.ToUpper(s[i+1:i+3]) != s[i+1:i+3] || n <= ' ' {
-				return "", false
-			}
-			c, i = byte(n), i+2
-		} else if c <= ' ' || c == '=' {
-			return "", false
-		}
-		if c >= 0x7f {
-			return "", false
-		}
-		b.WriteByte(c)
-	}
-	return b.String(), b.Len() > 0
 }
 
 // setShort is -o: one letter and perhaps a value.

@@ -90,6 +90,7 @@ func (w *world) run(stdin string, args ...string) result {
 		Now:     func() time.Time { return now },
 		Spool:   w,
 		Config:  w.config,
+		Etc:     filepath.Dir(w.config),
 		PID:     4711,
 	})
 	return result{status, stdout.String(), stderr.String(), w.last, in.n}

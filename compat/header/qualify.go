@@ -47,3 +47,18 @@ func Key(addr string) string {
 	}
 	return local + "@" + strings.ToLower(domain)
 }
+
+// Unquote turns a local part that is a quoted string into what it stands for (RFC 5321 4.1.2).
+func Unquote(local string) string {
+	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
+		return local
+	}
+	var b strings.Builder
+	for i := 1; i < len(local)-1; i++ {
+		if local[i] == '\\' && i+1 < len(local)-1 {
+			i++
+		}
+		b.WriteByte(local[i])
+	}
+	return b.String()
+}

@@ -115,8 +115,8 @@ func (d *dialogue) mailParams(told *spool.Told, list []string) *refusal {
 			}
 			told.Ret = up
 		case "ENVID": // RFC 3461 4.4
-			id, ok := Xtext(value)
-			if !ok || len(value) > maxEnvID || strings.Contains(id, " ") {
+			id, ok := EnvID(value)
+			if !ok {
 				return true, invalid(key)
 			}
 			told.EnvID = id
@@ -187,15 +187,21 @@ func original(value string) (addr string, ok bool) {
 	}
 	switch strings.ToLower(kind) {
 	case "rfc822":
-		return Xtext(text)
+		return xtext(text)
 	case "utf-8":
 		return unitext(text)
 	}
 	return "", true
 }
 
-// Xtext decodes RFC 3461 4. What it decodes to must be ASCII that can be printed, as it is printed again in notices.
-func Xtext(s string) (text string, ok bool) {
+// EnvID reads the value of ENVID (RFC 3461 4.4): at most 100 octets of xtext, of characters that can be seen.
+func EnvID(value string) (id string, ok bool) {
+	id, ok = xtext(value)
+	return id, ok && len(value) <= maxEnvID && !strings.Contains(id, " ")
+}
+
+// xtext decodes RFC 3461 4. What it decodes to must be ASCII that can be printed, as it is printed again in notices.
+func xtext(s string) (text string, ok bool) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		c := s[i]
