@@ -273,9 +273,14 @@ func TestBrokenPipe(t *testing.T) {
 
 // TestSignals ends sendmail in the middle of its input: nothing may be queued, and the status must say so.
 func TestSignals(t *testing.T) {
+	const envelope = "MAIL FROM:<>\nRCPT TO:<bob@example.com>\nDATA\n"
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGKILL} {
-		for _, size := range []int{100, 3 << 20} { // before and while the spool is written to
-			cmd, dropped := process(t, "-i", "bob@example.com")
+		for _, size := range []int{100, 3 << 20, -100, -3 << 20} { // before and while the spool is written to; -bs
+			args, before := []string{"-i", "bob@example.com"}, ""
+			if size < 0 {
+				args, before, size = []string{"-bs"}, envelope, -size
+			}
+			cmd, dropped := process(t, args...)
 			in, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -283,7 +288,7 @@ func TestSignals(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.WriteString(in, "Subject: s\n\n"+strings.Repeat("x\n", size/2)); err != nil {
+			if _, err := io.WriteString(in, before+"Subject: s\n\n"+strings.Repeat("x\n", size/2)); err != nil {
 				t.Fatal(err)
 			}
 			if err := cmd.Process.Signal(sig); err != nil {
@@ -292,7 +297,7 @@ func TestSignals(t *testing.T) {
 			err = cmd.Wait()
 			in.Close()
 			if got := exitStatus(t, err); got == 0 || dropped() != 0 {
-				t.Errorf("%v after %d octets: status %d, %d queued", sig, size, got, dropped())
+				t.Errorf("%v, %v after %d octets: status %d, %d queued", args, sig, size, got, dropped())
 			}
 		}
 	}
