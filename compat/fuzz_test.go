@@ -176,8 +176,8 @@ func checkBody(t *testing.T, s, head, body string) {
 	if all, kept := bare(s), bare(body); !strings.Contains(all, kept) {
 		t.Fatalf("%q: the body is %q", s, body)
 	}
-	for _, name := range []string{"From", "Date", "Message-ID", "Received"} {
-		if strings.Count(head, "\n"+name+":") == 0 {
+	for _, name := range []string{"from", "date", "message-id", "received"} {
+		if !strings.Contains(strings.ToLower(head), "\n"+name+":") {
 			t.Fatalf("%q: there is no %s in\n%s", s, name, head)
 		}
 	}
