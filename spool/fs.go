@@ -223,8 +223,8 @@ func (osFS) Rename(from, to string) error {
 	err := again(func() error {
 		return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	})
-	if err == unix.EINVAL || err == unix.ENOSYS {
-		// Not every file system knows RENAME_NOREPLACE. A link does not replace either; a crash between the two
+	if err == unix.EINVAL || err == unix.ENOSYS || err == unix.EPERM {
+		// Not every file system knows RENAME_NOREPLACE, and not every container's filter the call. A link does not replace either; a crash between the two
 		// leaves both names, which listing takes for one message.
 		if err = again(func() error { return unix.Link(from, to) }); err == nil {
 			err = again(func() error { return unix.Unlink(from) })

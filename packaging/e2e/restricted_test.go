@@ -19,7 +19,7 @@ type caller struct {
 	as     []string // what stands before the program's name; started by root
 	sender string   // by default
 	uid    int      // in Received
-	drop   bool     // he can also leave a message while there is no daemon
+	away   int      // status while there is no daemon; 0: he can leave the message in drop/
 }
 
 func callers(t *testing.T) []caller {
@@ -37,21 +37,53 @@ mount --bind /run/signpost /run/signpost
 mount -o remount,bind,rw /run/signpost
 if touch /var/spool/signpost/drop/new/x /tmp/x 2>/dev/null; then echo "it is not read-only" >&2; exit 99; fi
 exec "$@"`
-	return []caller{
-		{"an ordinary user", setpriv(asAnn...), "ann", ann.UID, true},
-		{"with no new privileges", setpriv(append(asAnn, "--no-new-privs")...), "ann", ann.UID, true},
-		{"without any capability to come by", setpriv(append(asAnn, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")...), "ann", ann.UID, true},
-		{"with a group of nobody", setpriv(become(ann.UID, 65534)...), "ann", ann.UID, true},
-		// That of whoever a user name space does not know, so it is nobody in particular.
-		{"the account nobody", setpriv(become(65534, 65534)...), "uid65534", 65534, true},
-		{"a uid without an account", setpriv(become(12345, 12345)...), "uid12345", 12345, true},
-		{"a uid without an account in group 0", setpriv(become(1000660000, 0)...), "uid1000660000", 1000660000, true},
-		{"root without capabilities", setpriv("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"), "root", 0, true},
-		{"a user name space of his own", append(setpriv(asAnn...), "/usr/bin/unshare", "--user"), "ann", ann.UID, true},
-		{"root of a user name space", append(setpriv(asAnn...), "/usr/bin/unshare", "--user", "--map-root-user"), "ann", ann.UID, true},
-		{"where only the socket's folder can be written to", append([]string{"/usr/bin/unshare", "--mount", "/bin/sh", "-c", readOnly, "sh"}, setpriv(asAnn...)...),
-			"ann", ann.UID, false},
+	// A /proc of its own, or none.
+	proc := func(how string) []string {
+		return append([]string{"/usr/bin/unshare", "--mount", "/bin/sh", "-c", `set -e; ` + how + `; exec "$@"`, "sh"}, setpriv(asAnn...)...)
 	}
+	caged := append(setpriv(asAnn...), inside.Cage()...)
+	return []caller{
+		{"an ordinary user", setpriv(asAnn...), "ann", ann.UID, 0},
+		{"with no new privileges", setpriv(append(asAnn, "--no-new-privs")...), "ann", ann.UID, 0},
+		{"without any capability to come by", setpriv(append(asAnn, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")...), "ann", ann.UID, 0},
+		{"with a group of nobody", setpriv(become(ann.UID, 65534)...), "ann", ann.UID, 0},
+		// That of whoever a user name space does not know, so it is nobody in particular.
+		{"the account nobody", setpriv(become(65534, 65534)...), "uid65534", 65534, 0},
+		{"a uid without an account", setpriv(become(12345, 12345)...), "uid12345", 12345, 0},
+		{"a uid without an account in group 0", setpriv(become(1000660000, 0)...), "uid1000660000", 1000660000, 0},
+		{"root without capabilities", setpriv("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"), "root", 0, 0},
+		{"a user name space of his own", append(setpriv(asAnn...), "/usr/bin/unshare", "--user"), "ann", ann.UID, 0},
+		{"root of a user name space", append(setpriv(asAnn...), "/usr/bin/unshare", "--user", "--map-root-user"), "ann", ann.UID, 0},
+		{"root of a user name space with processes and mounts of its own",
+			append(setpriv(asAnn...), "/usr/bin/unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"), "ann", ann.UID, 0},
+		{"where /proc is closed", proc("mount -t tmpfs -o mode=0700 none /proc"), "ann", ann.UID, 0},
+		{"where there is no /proc", proc("umount --lazy --recursive /proc"), "ann", ann.UID, 0},
+		{"where /proc shows nobody else", proc("mount -t proc -o hidepid=invisible proc /proc"), "ann", ann.UID, 0},
+		{"whom the kernel gives no socket but those of the host", caged, "ann", ann.UID, 0},
+		{"such a one where /proc is closed", append(proc("mount -t tmpfs -o mode=0700 none /proc"), inside.Cage()...), "ann", ann.UID, 0},
+		{"in a container with nothing but the socket's folder", container("/run/signpost", ann), "ann", ann.UID, 73},
+		{"in a container with the folders of socket and drop", container("/run/signpost /var/spool/signpost/drop", ann), "ann", ann.UID, 0},
+		{"where only the socket's folder can be written to", append([]string{"/usr/bin/unshare", "--mount", "/bin/sh", "-c", readOnly, "sh"}, setpriv(asAnn...)...),
+			"ann", ann.UID, 75},
+	}
+}
+
+// container is a root with sendmail and these folders of the host in it, and nothing else: no accounts, no /dev, no /proc.
+func container(folders string, who inside.Account) []string {
+	const script = `set -e
+box=$(mktemp -d)
+mount -t tmpfs none "$box"
+chmod 755 "$box"
+mkdir -p "$box/usr/sbin"
+cp /usr/sbin/sendmail "$box/usr/sbin/"
+for folder in $1; do
+	mkdir -p "$box$folder"
+	mount --bind "$folder" "$box$folder"
+done
+who=$2
+shift 2
+exec chroot --userspec="$who" --groups= "$box" "$@"`
+	return []string{"/usr/bin/unshare", "--mount", "/bin/sh", "-c", script, "sh", folders, fmt.Sprintf("%d:%d", who.UID, who.GID)}
 }
 
 // command prepares sendmail as the caller would run it, from a folder that is his to read and without an environment.
@@ -73,7 +105,7 @@ func TestRestrictedCallers(t *testing.T) {
 		d.Stop()
 		dropping := 0
 		for i, c := range list {
-			if c.drop {
+			if c.away == 0 {
 				c.handsIn(t, fmt.Sprintf("without%d", i))
 				dropping++
 				continue
@@ -81,7 +113,7 @@ func TestRestrictedCallers(t *testing.T) {
 			cmd := c.command(t, "-i", "bob@example.net")
 			cmd.Stdin = strings.NewReader("Subject: s\n\nb\n")
 			before := len(spooled(t))
-			if status, said := inside.Status(t, cmd); status != 75 || !strings.Contains(said, "/run/signpost/submit.sock") || !strings.Contains(said, spoolDir+"/drop") ||
+			if status, said := inside.Status(t, cmd); status != c.away || !strings.Contains(said, "/run/signpost/submit.sock") || !strings.Contains(said, spoolDir+"/drop") ||
 				len(spooled(t)) != before {
 				t.Errorf("%s, without a daemon: status %d: %s", c.name, status, said)
 			}
@@ -93,7 +125,7 @@ func TestRestrictedCallers(t *testing.T) {
 		}
 		for i, c := range list {
 			c.arrived(t, got[fmt.Sprintf("with%d", i)])
-			if c.drop {
+			if c.away == 0 {
 				c.arrived(t, got[fmt.Sprintf("without%d", i)])
 			}
 		}

@@ -88,6 +88,7 @@ const (
 	stageInit = "init"
 	stageTest = "test"
 	stageBoot = "boot"
+	stageCage = "cage"
 )
 
 // Main is the whole of TestMain.
@@ -97,6 +98,9 @@ func Main(m *testing.M) {
 		os.Exit(initialise())
 	case stageBoot:
 		fmt.Fprintln(os.Stderr, "starting systemd:", boot())
+		os.Exit(1)
+	case stageCage:
+		fmt.Fprintln(os.Stderr, "going into the cage:", cage(os.Args[1:]))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
