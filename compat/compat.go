@@ -39,11 +39,15 @@ type Env struct {
 	Socket         string                  // asked where the configuration is broken; empty: settings.DefaultSocket
 	PID            int                     // of this process; passed on as a claim
 	Caller         func() spool.Process    // tells what called this program; nil: nothing is told
+	UID            int                     // effective, of this process; for --explain, the daemon asks the kernel
+	Terminal       func() bool             // whether Stdin is a terminal; nil: no
 }
 
 // Spool is where mail is handed in and the queue is asked about. spool.Submit is one.
 type Spool interface {
 	Submit(ctx context.Context, told spool.Told) (spool.Handover, error)
+	// Rehearse finds out what Submit would do with content of this size now.
+	Rehearse(ctx context.Context, size int64) (spool.Way, error)
 	// Queue lists what is queued; an error is about one message, or ends the list (spool.ErrNoDaemon).
 	Queue(ctx context.Context) iter.Seq2[spool.Entry, error]
 	// Run asks for a queue run: spool.ErrNoDaemon, spool.ErrForbidden.
@@ -73,6 +77,11 @@ func (c *command) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return c.do(ctx, mode)
+}
+
+// do does one thing.
+func (c *command) do(ctx context.Context, mode mode) error {
 	switch mode {
 	case modeSend:
 		return c.send(ctx)
@@ -90,6 +99,8 @@ func (c *command) run(ctx context.Context) error {
 		return c.help()
 	case modeVersion:
 		return c.version()
+	case modeExplain:
+		return c.explain(ctx)
 	}
 	return nil
 }
@@ -100,6 +111,7 @@ type place struct {
 	settings settings.Settings
 	// orphan says why the place of the spool is not known; a daemon on the default socket may still take the message.
 	orphan error
+	drop   string // folder drop/ of the spool; empty: not to be used
 }
 
 // open reads the configuration. A broken one is no reason to lose a cron job's mail as long as its [spool] can be
@@ -132,22 +144,28 @@ func (c *command) open() (place, error) {
 	}
 	p.Spool = c.env.Spool
 	if p.Spool == nil {
-		p.Spool = p.reach(c.env.Socket)
+		p.reach(c.env.Socket)
+	}
+	if c.rehearsal != nil {
+		c.rehearsal.place = p
+		p.Spool = c.rehearsal
 	}
 	return p, nil
 }
 
-// reach is the way to the spool of the settings, or, where they cannot be believed, to the daemon on the usual socket.
-func (p place) reach(socket string) Spool {
+// reach sets the way to the spool of the settings, or, where they cannot be believed, to the daemon on the usual socket.
+func (p *place) reach(socket string) {
 	if socket == "" {
 		socket = settings.DefaultSocket
 	}
 	if p.orphan != nil {
-		return spool.Submit{Socket: socket}
+		p.Spool = spool.Submit{Socket: socket}
+		return
 	}
 	t := p.settings.Spool
-	return local{
-		client: spool.Submit{Socket: t.Socket, Drop: t.Drop(), MaxSize: int64(t.MaxMessageSize)},
+	p.drop = t.Drop()
+	p.Spool = local{
+		client: spool.Submit{Socket: t.Socket, Drop: p.drop, MaxSize: int64(t.MaxMessageSize)},
 		path:   t.Path,
 	}
 }

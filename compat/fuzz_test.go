@@ -106,6 +106,7 @@ func FuzzArgs(f *testing.F) {
 		}
 		got := w.run("To: bob\nSubject: s\n\nx\n", list...)
 		checkResult(t, w, got, list)
+		checkExplained(t, w, "To: bob\nSubject: s\n\nx\n", list, got)
 		at.untouched(t, list)
 		if got.status == 64 && got.read > 0 && !slices.ContainsFunc(list, func(a string) bool { return strings.ContainsRune(a, 't') }) {
 			t.Fatalf("%q: refused after %d octets of input were read", list, got.read)

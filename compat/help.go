@@ -11,6 +11,7 @@ func (c *command) help() error {
 	var b strings.Builder
 	b.WriteString("usage: sendmail [options] [--] [recipient ...]\n" +
 		"       sendmail -t [options] [--] [recipient ...]\n" +
+		"       sendmail --explain [--] [arguments]\n" +
 		"       mailq [-v] [id ...]\n" +
 		"       newaliases\n\n" +
 		"Reads a message on standard input and exits once it is safe in the spool.\n\n")

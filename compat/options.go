@@ -143,6 +143,7 @@ var longOptions = [...]struct {
 	doc   string
 	mode  mode
 }{
+	{"explain", "arguments", "say how these arguments are read and what would happen, and send nothing", modeExplain},
 	{"help", "", "print a summary", modeHelp},
 	{"version", "", "print the version", modeVersion},
 }

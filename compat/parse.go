@@ -43,6 +43,7 @@ type command struct {
 	tracing   bool
 	readings  []reading
 	explained []string // what --explain is asked about
+	rehearsal *rehearsal
 }
 
 func usage(format string, args ...any) error { return &fault{exUsage, fmt.Errorf(format, args...)} }
@@ -88,12 +89,18 @@ func (c *command) parse(args []string) error {
 // calledAs sets the mode by the program's name. What stands behind a dot only tells packages' links apart
 // (sendmail.signpost).
 func (c *command) calledAs(arg0 string) {
-	name, _, _ := strings.Cut(strings.TrimPrefix(path.Base(arg0), "-"), ".")
+	name := baseName(arg0)
 	for _, n := range names {
 		if n.name == name {
 			n.set(c)
 		}
 	}
+}
+
+// baseName is the name that a program was called with, as the table of names has it.
+func baseName(arg0 string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(path.Base(arg0), "-"), ".")
+	return name
 }
 
 // takeOperands takes what is left. An option behind an operand may be one that the caller meant, or an address that

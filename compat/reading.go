@@ -21,9 +21,12 @@ const (
 	honoured fate = iota
 	ignored
 	refused
+	overruled
 )
 
-func (f fate) String() string { return [...]string{"honoured", "ignored", "refused"}[f] }
+func (f fate) String() string {
+	return [...]string{"honoured", "ignored", "refused", "overruled by a later one"}[f]
+}
 
 // begin notes an option before it is acted on.
 func (c *command) begin(o *option, value string, next bool) {

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"signpost/compat/header"
@@ -17,6 +18,11 @@ type recipients struct {
 	told []spool.Recipient
 	seen map[string]bool
 	good int
+
+	// For --explain.
+	source   string // what is being read
+	sources  []string
+	repeated int // given more than once
 }
 
 // add takes all members of an address list. A bad one becomes a recipient that has failed already, for the sender to
@@ -36,6 +42,7 @@ func (r *recipients) add(list string, noAlias bool) error {
 			key = "!" + m.Raw
 		}
 		if r.seen[key] {
+			r.repeated++
 			continue
 		}
 		if len(r.told) == spool.MaxToldRcpts {
@@ -46,6 +53,9 @@ func (r *recipients) add(list string, noAlias bool) error {
 		}
 		r.seen[key] = true
 		r.told = append(r.told, rcpt)
+		if r.c.tracing {
+			r.sources = append(r.sources, r.source)
+		}
 		if m.Err == nil {
 			r.good++
 		}
@@ -90,7 +100,10 @@ func (r *recipients) warn() {
 
 // addOperands takes the arguments, each of which is a whole list.
 func (r *recipients) addOperands() error {
-	for _, arg := range r.c.operands {
+	for i, arg := range r.c.operands {
+		if r.c.tracing {
+			r.source = "argument " + strconv.Itoa(r.c.at+i)
+		}
 		if hasControl(arg) {
 			return data("control character in recipient %q", cut(arg, 80))
 		}
@@ -113,6 +126,7 @@ func (r *recipients) addHeader(h header.Header) error {
 			if !f.Is(name) {
 				continue
 			}
+			r.source = name
 			if err := r.add(f.Body, false); err != nil {
 				return err
 			}

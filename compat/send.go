@@ -32,7 +32,7 @@ func (c *command) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.fromHeader {
+	if c.fromHeader && !c.rehearsal.blind() {
 		if err := rcpts.addHeader(h); err != nil {
 			return err
 		}
@@ -40,13 +40,14 @@ func (c *command) send(ctx context.Context) error {
 			return err
 		}
 	}
+	c.rehearsal.read(h)
 	if err := m.readAhead(h); err != nil {
 		return err
 	}
 	told.Rcpts, told.NULs = rcpts.told, m.norm.NULs
 	id, err := m.handIn(ctx, p, told)
 	if err != nil {
-		return p.explain(err)
+		return p.refine(err)
 	}
 	rcpts.warn()
 	c.report(id)
@@ -56,6 +57,7 @@ func (c *command) send(ctx context.Context) error {
 // tell collects what the arguments and the environment say. Without -t it knows the recipients.
 func (c *command) tell() (spool.Told, *recipients, error) {
 	rcpts := &recipients{c: c}
+	c.rehearsal.collect(rcpts)
 	if err := rcpts.addOperands(); err != nil {
 		return spool.Told{}, nil, err
 	}
@@ -107,20 +109,19 @@ func (c *command) report(id spool.ID) {
 	io.WriteString(c.env.Stdout, text)
 }
 
-// explain gives the error of a hand-over that failed for now a status of its own where trying again does not help:
-// the configuration is broken and no daemon takes the message, or the spool's folder is not there.
-func (p place) explain(err error) error {
+// refine gives the error of a hand-over that failed for now a status of its own where trying again does not help: the
+// configuration is broken and no daemon takes the message, or the spool's folder is not there.
+func (p place) refine(err error) error {
 	if statusOf(err) != exTempFail || errors.Is(err, spool.ErrNoSpace) {
 		return err
 	}
 	if p.orphan != nil {
 		return &fault{exConfig, p.orphan}
 	}
-	local, ok := p.Spool.(local)
-	if !ok {
+	if p.drop == "" {
 		return err
 	}
-	if _, serr := os.Lstat(local.Drop); errors.Is(serr, fs.ErrNotExist) {
+	if _, serr := os.Lstat(p.drop); errors.Is(serr, fs.ErrNotExist) {
 		return &fault{exCantCreat, err}
 	}
 	return err

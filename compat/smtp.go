@@ -59,7 +59,7 @@ func (p place) take(ctx context.Context, told spool.Told, content io.Reader) (sp
 	told.NULs = m.norm.NULs
 	id, err := m.handIn(ctx, p, told)
 	if err != nil {
-		return "", p.explain(err)
+		return "", p.refine(err)
 	}
 	return id, nil
 }

@@ -27,6 +27,12 @@ func Stdin() io.Reader {
 	return os.Stdin
 }
 
+// StdinIsTerminal reports whether somebody would have to type the message.
+func StdinIsTerminal() bool {
+	_, err := unix.IoctlGetTermios(0, unix.TCGETS)
+	return err == nil
+}
+
 // isNull reports whether fd is /dev/null: the character device 1, 3.
 func isNull(fd int) bool {
 	var st unix.Stat_t

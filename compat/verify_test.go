@@ -78,6 +78,7 @@ ann+shop: shop@example.com
 func TestVerifyWhereAccountsAreElsewhere(t *testing.T) {
 	w := newWorld(t)
 	w.configure("hostname = \"host.example.test\"\norigin = \"localhost\"\n")
+	w.write("passwd", "")
 	w.write("nsswitch.conf", "passwd:\tfiles [NOTFOUND=continue] sss # comment\n")
 	if got := w.run("", "-bv", "bob"); got.status != 75 || !strings.Contains(got.stderr, "sss is not asked") {
 		t.Errorf("%+v", got)

@@ -25,15 +25,17 @@ type world struct {
 	arg0   string // default sendmail
 	config string // path of the configuration
 
-	told    spool.Told // of the last submission
-	queue   []spool.Entry
-	failing error // of Queue, Run and Reload
-	refuse  error // of Submit's Commit
-	ran     []spool.Filter
-	reloads int
-	stdin   io.Reader // instead of a text
-	last    *message
-	all     []*message
+	told     spool.Told // of the last submission
+	queue    []spool.Entry
+	failing  error // of Queue, Run and Reload
+	refuse   error // of Submit's Commit and of Rehearse
+	way      spool.Way
+	ran      []spool.Filter
+	reloads  int
+	stdin    io.Reader // instead of a text
+	terminal bool      // stdin is one
+	last     *message
+	all      []*message
 }
 
 // message is what is queued.
@@ -53,8 +55,9 @@ type result struct {
 var now = time.Date(2026, 11, 23, 18, 0, 45, 0, time.UTC)
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, config: filepath.Join(t.TempDir(), "signpost.toml")}
-	w.configure("[local]\naliases = \"aliases\"\n")
+	w := &world{t: t, way: spool.Way{Daemon: true}, config: filepath.Join(t.TempDir(), "signpost.toml")}
+	w.configure("hostname = \"" + host + "\"\norigin = \"" + host + "\"\n[local]\naliases = \"aliases\"\n")
+	w.write("passwd", passwd)
 	return w
 }
 
@@ -92,6 +95,9 @@ func (w *world) run(stdin string, args ...string) result {
 		Config:  w.config,
 		Etc:     filepath.Dir(w.config),
 		PID:     4711,
+		UID:     w.uid(),
+
+		Terminal: func() bool { return w.terminal },
 	})
 	return result{status, stdout.String(), stderr.String(), w.last, in.n}
 }
@@ -107,6 +113,14 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// uid is the caller's.
+func (w *world) uid() int {
+	if w.user == "" {
+		return users["ann"].UID
+	}
+	return users[w.user].UID
+}
+
 var users = map[string]intake.User{
 	"ann":     {UID: 1001, Login: "ann", FullName: "Ann O. Nym"},
 	"bob":     {UID: 1002, Login: "bob", FullName: "Bob Bob Co"},
@@ -116,10 +130,7 @@ var users = map[string]intake.User{
 // Submit lets the daemon's intake complete the message.
 func (w *world) Submit(ctx context.Context, told spool.Told) (spool.Handover, error) {
 	w.told = told
-	who := intake.Caller{Origin: spool.Origin{Via: intake.ViaSocket, UID: 1001}}
-	if w.user != "" {
-		who.UID = users[w.user].UID
-	}
+	who := intake.Caller{Origin: spool.Origin{Via: intake.ViaSocket, UID: w.uid()}}
 	i := intake.Intake{
 		Store: w, Hostname: host, Origin: host, Now: func() time.Time { return now },
 		User: func(uid int) (intake.User, bool) {
@@ -134,6 +145,8 @@ func (w *world) Submit(ctx context.Context, told spool.Told) (spool.Handover, er
 	}
 	return i.Create(ctx, who, told)
 }
+
+func (w *world) Rehearse(context.Context, int64) (spool.Way, error) { return w.way, w.refuse }
 
 func (w *world) Create(context.Context, spool.ID) (spool.Writer, error) {
 	return &writer{world: w, id: spool.NewID(now)}, nil

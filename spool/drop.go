@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -66,6 +67,14 @@ func random(b []byte) {
 	if err != nil || n < len(b) {
 		rand.Read(b) // never fails
 	}
+}
+
+// writable reports why nothing can be left in the folder, as far as its rights tell.
+func (p Drop) writable() error {
+	if err := unix.Faccessat(unix.AT_FDCWD, p.newDir(), unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return &os.PathError{Op: "access", Path: p.newDir(), Err: err}
+	}
+	return nil
 }
 
 type dropWriter struct {

@@ -57,6 +57,37 @@ var (
 	errGreeting = errors.New("no greeting")
 )
 
+// Way is how a message would be taken.
+type Way struct {
+	Daemon bool  // by the daemon; else through drop/
+	Away   error // why not by the daemon
+}
+
+// Rehearse finds out what would become now of a message of size octets, and hands in none: the daemon sees a caller
+// that goes away behind the greeting, and of drop/ only the rights are looked at. The error is that of Submit.
+func (s Submit) Rehearse(ctx context.Context, size int64) (Way, error) {
+	h := &handover{via: s, done: ctx.Done(), size: size}
+	defer h.release()
+	if err := h.checkSize(); err != nil {
+		return Way{}, h.fail(err)
+	}
+	if err := h.greet(); err != nil {
+		return Way{}, h.fail(err)
+	}
+	if h.wire != nil {
+		return Way{Daemon: true}, nil
+	}
+	way := Way{Away: h.away}
+	err := errNoDrop
+	if s.Drop != "" {
+		err = Drop{Path: s.Drop}.writable()
+	}
+	if err != nil {
+		return way, h.fail(h.neither(err))
+	}
+	return way, nil
+}
+
 // Queue lists the messages of the spool as far as the caller may see them, by arrival. An error speaks of one message,
 // or ends the list: ErrNoDaemon where nobody answers.
 func (s Submit) Queue(ctx context.Context) iter.Seq2[Entry, error] {

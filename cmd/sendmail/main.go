@@ -27,5 +27,8 @@ func main() {
 		Environ: os.Getenv,
 		PID:     os.Getpid(),
 		Caller:  provenance.Self,
+		UID:     os.Geteuid(),
+
+		Terminal: compat.StdinIsTerminal,
 	}))
 }

@@ -47,7 +47,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("GORACE", raceExit)
 	env.Setenv("CONF", filepath.Join(env.WorkDir, "signpost.toml"))
 	env.Setenv("NAME", "")
-	return os.WriteFile(filepath.Join(env.WorkDir, "signpost.toml"), []byte("[spool]\npath = \"spool\"\n[local]\naliases = \"aliases\"\n"), 0o600)
+	return os.WriteFile(filepath.Join(env.WorkDir, "signpost.toml"), []byte("origin = \"host.example.test\"\n[spool]\npath = \"spool\"\n[local]\naliases = \"aliases\"\n"), 0o600)
 }
 
 // status runs a command whose exit status must be the first argument.
