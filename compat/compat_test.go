@@ -600,7 +600,28 @@ func TestNewAliases(t *testing.T) {
 	if got := w.run(""); got.status != 66 || strings.Count(got.stderr, "\n") != 1 {
 		t.Errorf("a folder: %+v", got)
 	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	w.write("aliases", "robot: |/bin/true\n")
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.run(""); got.status != 0 || !strings.Contains(got.stderr, "chmod go-w") {
+		t.Errorf("programs of a file that all can write: %+v", got)
+	}
 	other := w.write("other", "x: y\n")
+	broken := w.write("broken.toml", "[spool]\npath = 5\n")
+	if got := w.run("", "-C", broken); got.status != 78 || !strings.Contains(got.stderr, broken+":2:") || strings.Count(got.stderr, "\n") != 1 {
+		t.Errorf("a broken configuration: %+v", got)
+	}
+	if got := w.run("", "-C", broken, "-oA"+other); got.status != 0 || got.stderr != "" {
+		t.Errorf("a broken configuration that does not matter: %+v", got)
+	}
+	halfBroken := w.write("half.toml", "[local]\naliases = 5\n")
+	if got := w.run("", "-C", halfBroken); !strings.Contains(got.stderr, halfBroken+":2:") {
+		t.Errorf("a broken configuration: %+v", got)
+	}
 	for _, list := range [][]string{{"-oA" + other}, {"-OAliasFile=" + other}} {
 		w.reloads = 0
 		if got := w.run("", list...); got.status != 0 || !strings.HasPrefix(got.stdout, other+": 1 aliases,") || w.reloads != 0 {

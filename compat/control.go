@@ -48,10 +48,16 @@ func (c *command) newAliases(ctx context.Context) error {
 		c.warn("%s", w)
 	}
 	c.print(printable(t.Stats()) + "\n")
+	if err := t.Safe(); err != nil && t.Acts() {
+		c.warn("%v: programs and files in it are not honoured", err)
+	}
 	if c.aliasFile == "" {
 		c.reload(ctx, p)
 	}
-	if t.Bad() {
+	switch {
+	case p.orphan != nil && c.aliasFile == "":
+		return &fault{exConfig, p.orphan} // another file may be meant
+	case t.Bad():
 		return &fault{exDataErr, errSilent}
 	}
 	return nil

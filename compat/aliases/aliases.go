@@ -254,6 +254,16 @@ func (f *Table) Names(kind Kind, text string) bool {
 	return false
 }
 
+// Acts reports whether an entry of the file itself names a program or a file.
+func (f *Table) Acts() bool {
+	for _, e := range f.entries {
+		if slices.ContainsFunc(e.targets, func(t Target) bool { return t.Kind == Program || t.Kind == File }) {
+			return true
+		}
+	}
+	return false
+}
+
 // Safe says why programs and files named in f must not be believed: others than its owner and root could have
 // written them. Nil means that they may.
 func (f *Table) Safe() error {
