@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"signpost/mta/config"
 	"signpost/mta/local"
 	"signpost/mta/stage"
 	"signpost/spool"
@@ -22,7 +23,9 @@ func (e *expanding) Envelope() spool.Envelope { return spool.Envelope{Rcpts: e.r
 func TestWhatIsNotNamedAnyMoreIsFoundAnew(t *testing.T) {
 	w := newWorld(t)
 	path := w.write("aliases", "crowd: x@one.test, |/bin/new\n")
-	d := &deliverer{now: time.Now, local: &local.Mailboxes{Domains: []string{host}, Hostname: host, Aliases: path, Programs: true, RunAs: "nobody"}}
+	open := new(gate)
+	open.current.Store(newMode(config.Default().Delivery))
+	d := &deliverer{now: time.Now, gate: open, local: &local.Mailboxes{Domains: []string{host}, Hostname: host, Aliases: path, Programs: true, RunAs: "nobody"}}
 	gone := spool.ResultOf(spool.Errorf(local.NotNamed, "not named any more"), moment)
 	sent := spool.Result{Status: spool.Status{Class: 2}, At: moment}
 	old := spool.Recipient{Kind: spool.Program, Addr: "/bin/old", Source: path, RunAs: "nobody", Original: "crowd@" + host, Last: gone}
