@@ -4,30 +4,23 @@ import (
 	"strings"
 	"testing"
 
-	"signpost/spool"
+	"signpost/mta/history"
 )
 
-func TestCallerIsToldInPartsOfItsOwn(t *testing.T) {
-	tests := []struct {
-		name string
-		who  *spool.Origin
-		want string
-	}{
-		{"nobody", nil, ""},
-		{"a notice", &spool.Origin{Via: "bounce", UID: -1}, ""},
-		{"all of it", &spool.Origin{Via: "socket", UID: 33, Login: "www-data", PID: 7,
-			Seen:   spool.Process{Name: "sh", Parent: "php-fpm", PID: 6, Unit: "php-fpm.service", Login: "ann"},
-			Claims: spool.Process{Command: "sh -c \x1b[2J", Dir: "/srv", Script: "33:a.php", RealUser: "bob"}},
-			"      as it looked: called by sh of php-fpm (pid 6), unit php-fpm.service, login ann\n" +
-				"      as it says: command \"sh -c \\x1b[2J\", in /srv, PHP script 33:a.php, real user bob\n"},
-		{"from drop/", &spool.Origin{Via: "drop", UID: 0, Claims: spool.Process{Name: "cron", PID: 5, Container: "docker 0123456789ab"}},
-			"      as it says: called by cron (pid 5), container docker 0123456789ab\n"},
+// Mail that a mode diverted was not delivered to whom it was addressed to, and the story must not say so.
+func TestWhyTellsWhereDivertedMailWent(t *testing.T) {
+	const where = "caught in /srv/catch/"
+	rcpt := []history.Rcpt{{Addr: "bob@one.test", Outcome: "sent", Status: "2.0.0", Detail: where + ", as [delivery] mode = \"catch\" says"}}
+	s := stories([]history.Record{
+		{ID: "A", What: "accepted", From: "ann@two.test", Rcpts: []history.Rcpt{{Addr: "bob@one.test"}}},
+		{ID: "A", What: "attempt", From: "ann@two.test", Rcpts: rcpt, Diverted: where, Gone: true},
+	})[0]
+	var b strings.Builder
+	s.print(&b)
+	if !strings.Contains(b.String(), "\n      not as addressed, but "+where+"\n") || !strings.Contains(b.String(), "<bob@one.test>: sent (2.0.0): "+where) {
+		t.Errorf("the story:\n%s", b.String())
 	}
-	for _, tt := range tests {
-		var b strings.Builder
-		printCaller(&b, tt.who)
-		if got := b.String(); got != tt.want {
-			t.Errorf("%s:\n%swant\n%s", tt.name, got, tt.want)
-		}
+	if got, want := s.ending(), "It did not go where it was addressed to, but was "+where+": [delivery] mode says so."; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

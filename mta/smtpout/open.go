@@ -114,10 +114,7 @@ func (a *attempt) session(ctx context.Context, at netip.AddrPort, connect time.D
 func (a *attempt) dial(ctx context.Context, at netip.AddrPort, d time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	if a.client.Dial != nil {
-		return a.client.Dial(ctx, "tcp", at.String())
-	}
-	return new(net.Dialer).DialContext(ctx, "tcp", at.String())
+	return a.client.Dial(ctx, "tcp", at.String())
 }
 
 // unreachable is the trouble of a connection that could not be made.

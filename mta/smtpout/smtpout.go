@@ -27,12 +27,13 @@ import (
 )
 
 // Client sends messages and keeps connections open for a moment, in case more follow. Set the fields before the first
-// Send. The zero value works. Safe for concurrent use.
+// Send. Zero values but that of Dial work. Safe for concurrent use.
 type Client struct {
 	// Hostname is what we call ourselves in EHLO: a fully qualified name. Empty: the literal of the connection's own
 	// address.
 	Hostname string
-	// Dial makes all connections; nil: those of package net.
+	// Dial makes all connections, with a context that comes from Send's. It must be set: this package has no way of its
+	// own to the network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Roots are the authorities believed where route.Verify is asked for; nil: those of the system.
 	Roots *x509.CertPool

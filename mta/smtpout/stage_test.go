@@ -203,7 +203,7 @@ func TestExchangerOnLoopback(t *testing.T) {
 	}
 	defer x.Close()
 	at := netip.MustParseAddrPort(x.Addr())
-	c := new(Client) // its own Dial and name
+	c := &Client{Dial: new(net.Dialer).DialContext} // without a name
 	defer c.Close()
 	h := route.Hop{Host: "mx.test", Addrs: []netip.Addr{at.Addr()}, Port: at.Port()}
 	var wg sync.WaitGroup
