@@ -255,21 +255,25 @@ func (s *story) conclude(ctx context.Context, w io.Writer, a control.Admin, now 
 func (s *story) ending() string {
 	last := make(map[string]history.Rcpt)
 	did := make(map[string]bool)
-	diverted := ""
+	where, diverted := "", make(map[string]bool)
 	for _, r := range s.records {
 		did[r.What] = true
-		diverted = cmp.Or(r.Diverted, diverted)
+		where = cmp.Or(r.Diverted, where)
 		for _, to := range r.Rcpts {
 			if r.What == "attempt" {
 				last[to.Kind+to.Addr] = to
+				diverted[to.Kind+to.Addr] = r.Diverted != ""
 			}
 		}
 	}
-	good, bad := 0, 0
-	for _, to := range last {
+	good, elsewhere, bad := 0, 0, 0
+	for who, to := range last {
 		switch to.Outcome {
 		case spool.Delivered.String():
 			good++
+			if diverted[who] {
+				elsewhere++
+			}
 		case spool.Failed.String(), spool.Expired.String():
 			bad++
 		}
@@ -281,8 +285,10 @@ func (s *story) ending() string {
 		return "An administrator removed it from the queue."
 	case bad > 0:
 		return fmt.Sprintf("It failed for %d of %d recipients, and %s; the answers above say why.", bad, bad+good, told(did, s.records[0].From))
-	case good > 0 && diverted != "":
-		return fmt.Sprintf("It did not go where it was addressed to, but was %s: [delivery] mode says so.", printable(diverted))
+	case elsewhere > 0 && elsewhere == good:
+		return fmt.Sprintf("It did not go where it was addressed to, but was %s: [delivery] mode says so.", printable(where))
+	case elsewhere > 0:
+		return fmt.Sprintf("It was delivered to %d of %d recipients; for the others it was %s, as [delivery] mode says.", good-elsewhere, good, printable(where))
 	case good > 0:
 		return "It was delivered: the last host took responsibility for it. What that host did then is in its own log."
 	}

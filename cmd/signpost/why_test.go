@@ -23,4 +23,8 @@ func TestWhyTellsWhereDivertedMailWent(t *testing.T) {
 	if got, want := s.ending(), "It did not go where it was addressed to, but was "+where+": [delivery] mode says so."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	s.records = append(s.records, history.Record{ID: "A", What: "attempt", Rcpts: []history.Rcpt{{Addr: "eve@one.test", Outcome: "sent", Status: "2.0.0"}}})
+	if got, want := s.ending(), "It was delivered to 1 of 2 recipients; for the others it was "+where+", as [delivery] mode says."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
