@@ -9,8 +9,8 @@ import (
 )
 
 // Fill lays the values of d over the struct that v points to. Fields are named by their toml tags and may be structs,
-// lists, strings, booleans, whole numbers, or types that read themselves from text (encoding.TextUnmarshaler); a list
-// of a type that implements OneOrMore may also be written as a single value. A field of type *T is allocated when the
+// maps, lists, strings, booleans, whole numbers, or types that read themselves from text (encoding.TextUnmarshaler); a
+// map is a table that may have any keys; a list of a type that implements OneOrMore may also be written as a single value. A field of type *T is allocated when the
 // file has a value. Each element of a list of tables starts as the zero value, or as Defaulter makes it.
 //
 // Every key that has no field and every value of a wrong type becomes a fault, and the field keeps what it had.
@@ -61,12 +61,34 @@ func (d *Document) set(k Key, v any, to reflect.Value, root reflect.Type) {
 			d.table(k, t, to, root)
 			return
 		}
-		d.Faultf(k, "must be a table, written as [%s] on a line of its own, not %s", k, describe(v))
+		d.notATable(k, v)
+	case to.Kind() == reflect.Map:
+		d.setMap(k, v, to, root)
 	case to.Kind() == reflect.Slice:
 		d.setList(k, v, to, root)
 	default:
 		d.setScalar(k, v, to)
 	}
+}
+
+func (d *Document) notATable(k Key, v any) {
+	d.Faultf(k, "must be a table, written as [%s] on a line of its own, not %s", k, describe(v))
+}
+
+// setMap takes a table whose keys the file chooses, in place of the default.
+func (d *Document) setMap(k Key, v any, to reflect.Value, root reflect.Type) {
+	values, ok := v.(map[string]any)
+	if !ok {
+		d.notATable(k, v)
+		return
+	}
+	filled := reflect.MakeMapWithSize(to.Type(), len(values))
+	for name, v := range values {
+		elem := reflect.New(to.Type().Elem()).Elem()
+		d.set(k.Sub(name), v, elem, root)
+		filled.SetMapIndex(reflect.ValueOf(name), elem)
+	}
+	to.Set(filled)
 }
 
 func (d *Document) setText(k Key, v any, to encoding.TextUnmarshaler) {

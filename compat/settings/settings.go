@@ -14,6 +14,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 )
 
 // Where things are unless the configuration says otherwise.
@@ -38,6 +39,13 @@ type Spool struct {
 	Socket         string `toml:"socket"`           // submit.sock
 	MaxMessageSize Size   `toml:"max_message_size"` // of one message's content
 	MinFree        Size   `toml:"min_free"`         // free space below which new mail is refused; 0: no floor
+	Quota          Quota  `toml:"quota"`
+}
+
+// Quota is the table [spool.quota]: how many messages of a local user are let go in an hour; 0: no limit.
+type Quota struct {
+	MessagesPerHour int            `toml:"messages_per_hour"`
+	Users           map[string]int `toml:"users"` // by login name or uid, in place of MessagesPerHour
 }
 
 // Local is the part of the table [local] that the sendmail command reads.
@@ -58,6 +66,7 @@ func DefaultTable() Spool {
 		Socket:         DefaultSocket,
 		MaxMessageSize: 50 * MB,
 		MinFree:        64 * MB,
+		Quota:          Quota{Users: map[string]int{}},
 	}
 }
 
@@ -133,12 +142,15 @@ func (d *Document) forSendmail() error {
 	}
 	e := &Error{File: d.File, Faults: sorted(d.faults), SpoolRead: true}
 	for _, f := range e.Faults {
-		if f.Key[0] == "spool" && !f.Key.Is("spool", "max_message_size") && !f.Key.Is("spool", "min_free") {
+		if f.Key[0] == "spool" && !(len(f.Key) > 1 && slices.Contains(harmless, f.Key[1])) {
 			e.SpoolRead = false
 		}
 	}
 	return e
 }
+
+// harmless are the keys of [spool] that do not say where it is.
+var harmless = []string{"max_message_size", "min_free", "quota"}
 
 // Check makes the paths of the table absolute, gives Socket its default and looks for values that cannot be meant.
 func (s *Spool) Check(d *Document) {
@@ -160,5 +172,18 @@ func (s *Spool) Check(d *Document) {
 	}
 	if s.MaxMessageSize == 0 {
 		d.Faultf(At("spool", "max_message_size"), "must not be 0: every message would be refused; the default is \"50MB\"")
+	}
+	s.Quota.check(d, At("spool", "quota"))
+}
+
+func (q Quota) check(d *Document, at Key) {
+	notNegative := func(k Key, n int) {
+		if n < 0 {
+			d.Faultf(k, "must be a number of messages, or 0 for no limit, not %d", n)
+		}
+	}
+	notNegative(at.Sub("messages_per_hour"), q.MessagesPerHour)
+	for name, n := range q.Users {
+		notNegative(at.Sub("users").Sub(name), n)
 	}
 }

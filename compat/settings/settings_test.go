@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -66,7 +67,7 @@ func TestReadFillsInDefaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := tt.want(filepath.Dir(path)); got != want {
+			if want := tt.want(filepath.Dir(path)); !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}
 		})
@@ -78,7 +79,7 @@ func TestReadFileThatIsNotThere(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got error %v, want fs.ErrNotExist for a file named outright", err)
 	}
-	if s != Default() {
+	if !reflect.DeepEqual(s, Default()) {
 		t.Errorf("got %+v, want the defaults", s)
 	}
 }
@@ -110,6 +111,9 @@ func TestReadBrokenFile(t *testing.T) {
 		{"wrong type elsewhere", "hostname = 4\n" + spool, true, "/srv/mail", "1:12: hostname: must be a string in quotes, not the number 4"},
 		{"wrong value elsewhere", "hostname = \"a b\"\n" + spool, true, "/srv/mail", "1:12: hostname: must be a name such as \"mail.example.org\": \"a b\" holds ' '"},
 		{"wrong size in [spool]", spool + "min_free = \"lots\"\n", true, "/srv/mail", "3:12: spool.min_free: must be a size such as \"25MB\", \"64KiB\" or \"900B\", not \"lots\""},
+		{"wrong number in [spool.quota]", spool + "[spool.quota]\nmessages_per_hour = -1\n", true, "/srv/mail", "4:21: spool.quota.messages_per_hour: must be a number of messages, or 0 for no limit, not -1"},
+		{"wrong number in [spool.quota.users]", spool + "[spool.quota.users]\nann = \"7\"\n", true, "/srv/mail", "4:7: spool.quota.users.ann: must be a whole number, not the string \"7\""},
+		{"users of a quota are no table", spool + "quota.users = 7\n", true, "/srv/mail", "3:15: spool.quota.users: must be a table, written as [spool.quota.users] on a line of its own, not the number 7"},
 		{"wrong type of the path", "[spool]\npath = 7\n", false, "", "2:8: spool.path: must be a string in quotes, not the number 7"},
 		{"empty path", "[spool]\npath = \"\"\n", false, "", "2:8: spool.path: must not be empty; without the key it is \"/var/spool/signpost\""},
 		{"misspelt key in [spool]", "[spool]\npaht = \"/srv/mail\"\n", false, "", "2:1: spool.paht: unknown key (did you mean \"path\"?)"},

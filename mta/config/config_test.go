@@ -33,6 +33,13 @@ path = "/srv/spool"
 max_message_size = "10MiB"
 min_free = "0"
 
+[spool.quota]
+messages_per_hour = 100
+
+[spool.quota.users]
+www-data = 500
+"1000" = 0
+
 [dns]
 servers = ["127.0.0.53", "[2001:db8::53]:5353"]
 timeout = "2500ms"
@@ -99,8 +106,9 @@ func TestReadTakesEveryKey(t *testing.T) {
 	const minute = 60 * second
 	want := Config{
 		Hostname: "www1.example.org", Origin: "example.org", User: "mail", Postmaster: "ann@example.org", Root: "ann",
-		Spool: settings.Spool{Path: "/srv/spool", Socket: "/srv/spool/submit.sock", MaxMessageSize: 10 << 20},
-		DNS:   DNS{Servers: []string{"127.0.0.53:53", "[2001:db8::53]:5353"}, Timeout: 2500e6},
+		Spool: settings.Spool{Path: "/srv/spool", Socket: "/srv/spool/submit.sock", MaxMessageSize: 10 << 20,
+			Quota: settings.Quota{MessagesPerHour: 100, Users: map[string]int{"www-data": 500, "1000": 0}}},
+		DNS: DNS{Servers: []string{"127.0.0.53:53", "[2001:db8::53]:5353"}, Timeout: 2500e6},
 		Delivery: Delivery{Expire: 2 * day, Retry: settings.Durations{30 * second, 10 * minute}, Port: 2525, Connections: 3,
 			TLS: "none", IP: "ipv4", Source: []string{"192.0.2.7", "2001:db8::7"}, PrivateMX: true,
 			Mode: ModeAllow, Catch: "/etc/signpost/catch/", Redirect: "ann@example.org",
@@ -211,7 +219,7 @@ func TestReadAgreesWithSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		whole := settings.Settings{Hostname: c.Hostname, Origin: c.Origin, Spool: c.Spool, Local: settings.Local{Aliases: c.Local.Aliases}}
-		if small != whole {
+		if !reflect.DeepEqual(small, whole) {
 			t.Errorf("%s: settings says %+v, config %+v", name, small, whole)
 		}
 	}

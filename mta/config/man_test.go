@@ -15,7 +15,7 @@ import (
 
 const manPage = "../../man/signpost.toml.5"
 
-// keysOf lists the keys of a struct by its tags, as table.key.
+// keysOf lists the keys of a struct by its tags, as table.key. A table that may have any keys is one key.
 func keysOf(t reflect.Type, prefix string) []string {
 	var keys []string
 	for f := range t.Fields() {
@@ -24,7 +24,7 @@ func keysOf(t reflect.Type, prefix string) []string {
 		if ft.Kind() == reflect.Slice {
 			ft = ft.Elem()
 		}
-		if ft.Kind() == reflect.Struct && prefix == "" {
+		if ft.Kind() == reflect.Struct && (prefix == "" || f.Type == ft) {
 			keys = append(keys, keysOf(ft, name+".")...)
 			continue
 		}
@@ -98,6 +98,9 @@ func TestManPageSaysTheDefaults(t *testing.T) {
 	}
 }
 
+// freeTables are the tables that may have any keys.
+var freeTables = []string{"spool.quota.users"}
+
 // shown gives what Show prints, by key, each as TOML.
 func shown(t *testing.T, c Config) map[string]string {
 	t.Helper()
@@ -111,10 +114,12 @@ func shown(t *testing.T, c Config) map[string]string {
 	keys, prefix := map[string]string{}, ""
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimSpace(line)
-		if key, value, ok := strings.Cut(line, " = "); ok {
+		if key, value, ok := strings.Cut(line, " = "); ok && !slices.Contains(freeTables, strings.TrimSuffix(prefix, ".")) {
 			keys[prefix+key] = value
-		} else if line != "" {
-			prefix = strings.Trim(line, "[]") + "."
+		} else if table := strings.Trim(line, "[]"); slices.Contains(freeTables, table) {
+			keys[table], prefix = "{}", table+"."
+		} else if line != "" && !ok {
+			prefix = table + "."
 		}
 	}
 	return keys
