@@ -1,6 +1,7 @@
 package mta
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // parts is what a configuration makes; a reload replaces all of it.
 type parts struct {
 	intake    *intake.Intake
+	notices   *notices
 	deliverer *deliverer
 	options   queue.Options
 	outlet    *outlet
@@ -42,9 +44,10 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		Note:        d.notes.event,
 		Log:         d.log,
 	}
+	postmaster := header.Qualify(cfg.Postmaster, localDomain(cfg))
 	p.deliverer = &deliverer{
 		hostname:   cfg.Hostname,
-		postmaster: header.Qualify(cfg.Postmaster, localDomain(cfg)),
+		postmaster: postmaster,
 		store:      d.dir,
 		local:      mailboxes,
 		router:     newRouter(cfg, newResolver(cfg)),
@@ -56,6 +59,15 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		accepted:   d.notes.accepted,
 		note:       d.notes.event,
 	}
+	p.notices = &notices{
+		hostname: cfg.Hostname,
+		to:       postmaster,
+		store:    d.dir,
+		now:      time.Now,
+		log:      d.log,
+		accepted: d.notes.accepted,
+		pace:     &d.pace,
+	}
 	people := newPeople(local.Passwd{}, time.Now)
 	p.intake = &intake.Intake{
 		Store:    d.dir,
@@ -64,7 +76,10 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		MaxSize:  int64(cfg.Spool.MaxMessageSize),
 		User:     people.byUID,
 		Account:  people.byName,
-		Accepted: d.notes.accepted,
+		Limits:   newLimits(context.Background(), cfg.Spool.Quota, local.Passwd{}, d.log),
+		Counts:   &d.quotas.counts,
+		Accepted: d.accepted(p.notices),
+		Rejected: p.notices.rejected,
 		Log:      d.log,
 	}
 	return p, nil
@@ -75,6 +90,7 @@ func (d *Daemon) putInForce(cfg config.Config, p *parts) {
 	d.gate.current.Store(p.mode)
 	d.announce(p.mode)
 	d.cfg, d.parts = cfg, p
+	d.notices.Store(p.notices)
 	d.intake.Store(p.intake)
 }
 

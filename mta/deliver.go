@@ -338,8 +338,8 @@ func (d *deliverer) Bounce(ctx context.Context, c spool.Claim, idx []int) error 
 
 // doubleBounce tells the postmaster of a bounce that cannot be delivered; if that fails too, the log has to do.
 func (d *deliverer) doubleBounce(ctx context.Context, c spool.Claim, env spool.Envelope, idx []int) error {
-	if env.Origin.Via == viaDouble {
-		d.log.Warn("a double bounce cannot be delivered to the postmaster and is dropped", "id", c.ID())
+	if via := env.Origin.Via; via == viaDouble || via == viaNotice {
+		d.log.Warn("a "+via+" cannot be delivered to the postmaster and is dropped", "id", c.ID())
 		return nil
 	}
 	return d.notice(ctx, c, bounce.Double, d.postmaster, idx, time.Time{})

@@ -240,7 +240,9 @@ func TestNameThatCannotBeExpandedWaitsAlone(t *testing.T) {
 
 func TestDamagedMessageIsSetAside(t *testing.T) {
 	w := newWorld(t)
+	w.top = "postmaster = \"post@two.test\"\n"
 	one := w.exchanger("one.test", &stage.Exchanger{})
+	two := w.exchanger("two.test", &stage.Exchanger{})
 	w.start()
 	later := spool.Told{Queued: true}
 	bad := w.send(letter{rcpts: to("bob@one.test"), told: later})
@@ -254,7 +256,7 @@ func TestDamagedMessageIsSetAside(t *testing.T) {
 	w.write("spool/new/"+string(bad), strings.Replace(string(b), "How are you", "Who are you", 1))
 	w.start()
 	w.d.queue.RetryAll()
-	w.await("both", func(all []line) bool { return len(ids(all, "done", "damaged")) == 2 })
+	w.await("both, and the notice", func(all []line) bool { return len(ids(all, "done", "damaged")) == 3 })
 	all := w.log.all()
 	if len(about(all, bad, "damaged")) != 1 || len(about(all, good, "done")) != 1 {
 		t.Error("not what the log says")
@@ -262,7 +264,12 @@ func TestDamagedMessageIsSetAside(t *testing.T) {
 	if got := one.Transactions(); len(got) != 1 || got[0].Rcpts[0].Addr != "carol@one.test" {
 		t.Errorf("sent: %v", got)
 	}
-	if _, err := os.Stat(filepath.Join(w.dir, "spool/corrupt", string(bad))); err != nil {
+	aside := filepath.Join(w.dir, "spool/corrupt", string(bad))
+	if _, err := os.Stat(aside); err != nil {
 		t.Error(err)
+	}
+	told := two.Accepted()
+	if len(told) != 1 || told[0].Sender.Addr != "" || !strings.Contains(string(told[0].Content), "\r\n    "+aside+"\r\n") {
+		t.Errorf("the postmaster was told: %v", told)
 	}
 }

@@ -40,7 +40,7 @@ var layout = []struct {
 	{"mta/queue", "spool", ""},
 	{"mta/control", "mta/history mta/queue spool", ""},
 	{"mta/stage", "", "github.com/emersion/go-smtp github.com/miekg/dns"},
-	{"mta", "compat/header mta/config mta/dns mta/route mta/sign mta/smtpout mta/intake mta/local mta/bounce mta/history mta/queue mta/control spool",
+	{"mta", "compat/header compat/settings mta/config mta/dns mta/route mta/sign mta/smtpout mta/intake mta/local mta/bounce mta/history mta/queue mta/control spool",
 		"github.com/coreos/go-systemd github.com/landlock-lsm/go-landlock golang.org/x/sys"},
 
 	{"man", "", ""}, // holds tests only

@@ -57,8 +57,11 @@ func (n *notes) accepted(a intake.Accepted) {
 		args = append(args, "note", note)
 	}
 	n.log.Info("accepted", args...)
+	if a.Envelope.Held != "" {
+		n.log.Info("held", "id", a.ID, "from", a.Envelope.Sender, "status", "held", "reply", a.Envelope.Held)
+	}
 	r := history.Record{Time: a.Envelope.Arrived, ID: a.ID, What: "accepted", From: a.Envelope.Sender, Size: a.Size, Origin: &o,
-		Parent: a.Envelope.Parent, MsgID: a.MsgID, Notes: a.Notes}
+		Held: a.Envelope.Held, Parent: a.Envelope.Parent, MsgID: a.MsgID, Notes: a.Notes}
 	for _, to := range a.Envelope.Rcpts {
 		r.Rcpts = append(r.Rcpts, history.RcptOf(to))
 	}

@@ -47,6 +47,9 @@ type Daemon struct {
 	dir     *spool.Dir
 	journal *history.Journal // nil: nothing is remembered
 	notes   *notes
+	quotas  *quotas
+	pace    pace                    // of notices to the postmaster
+	notices atomic.Pointer[notices] // by the configuration in force
 	submit  net.Listener
 	admin   net.Listener
 	queue   *queue.Queue
@@ -90,12 +93,13 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Daemon, err 
 	if d.journal, err = openJournal(cfg); err != nil {
 		return nil, err
 	}
-	d.notes = &notes{log: d.log, journal: d.journal, now: time.Now}
+	d.note()
 	parts, err := d.assemble(cfg)
 	if err != nil {
 		return nil, err
 	}
 	d.putInForce(cfg, parts)
+	d.restoreQuotas()
 	d.queue = queue.New(d.dir, d.parts.deliverer, d.parts.options)
 	if d.submit, err = listen(handed["submit"], cfg.Spool.Socket, 0o666); err != nil {
 		return nil, err
@@ -105,6 +109,12 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Daemon, err 
 	}
 	d.confine()
 	return d, nil
+}
+
+// note makes what notes things, once there is a journal.
+func (d *Daemon) note() {
+	d.notes = &notes{log: d.log, journal: d.journal, now: time.Now}
+	d.quotas = &quotas{log: d.log, journal: d.journal, now: time.Now}
 }
 
 // lockSpool makes sure that no other daemon works here, before anything is touched that such a one might use.
@@ -129,6 +139,9 @@ func (d *Daemon) openSpool() (*spool.Dir, error) {
 		Warn:    func(err error) { d.log.Warn("spool", "err", err) },
 		Corrupt: func(id spool.ID, path string, err error) {
 			d.log.Error("a message file is damaged and was set aside", "id", id, "path", path, "err", err)
+			if to := d.notices.Load(); to != nil {
+				to.damaged(id, path, err)
+			}
 		},
 	})
 }
@@ -329,12 +342,13 @@ func RunOnce(ctx context.Context, cfg config.Config, opt Options) error {
 	if d.journal, err = openJournal(cfg); err != nil {
 		return err
 	}
-	d.notes = &notes{log: d.log, journal: d.journal, now: time.Now}
+	d.note()
 	parts, err := d.assemble(cfg)
 	if err != nil {
 		return err
 	}
 	d.putInForce(cfg, parts)
+	d.restoreQuotas()
 	if err := d.parts.intake.EmptyDropOnce(ctx, cfg.Spool.Drop()); err != nil {
 		return err
 	}

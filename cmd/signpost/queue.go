@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"signpost/mta/config"
 	"signpost/mta/control"
 	"signpost/mta/history"
+	"signpost/mta/local"
 	"signpost/spool"
 )
 
@@ -180,14 +182,21 @@ func printContent(w io.Writer, content io.Reader, body bool) error {
 
 func newActionCmd(g *globals, verb, short string) *cobra.Command {
 	var a control.Action
-	var sender string
+	var sender, user string
 	cmd := &cobra.Command{
-		Use:   verb + " ID... | --all | --domain D | --sender A",
+		Use:   verb + " ID... | --all | --domain D | --sender A | --user U | --held",
 		Short: short,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.Verb = verb
 			if cmd.Flags().Changed("sender") {
 				a.Sender = &sender
+			}
+			if cmd.Flags().Changed("user") {
+				uid, err := uidOf(cmd.Context(), user)
+				if err != nil {
+					return err
+				}
+				a.UID = &uid
 			}
 			if err := chooseIDs(&a, args); err != nil {
 				return err
@@ -200,16 +209,29 @@ func newActionCmd(g *globals, verb, short string) *cobra.Command {
 	cmd.Flags().BoolVar(&a.All, "all", false, "all messages")
 	cmd.Flags().StringVar(&a.Domain, "domain", "", "messages with a recipient in this `domain`")
 	cmd.Flags().StringVar(&sender, "sender", "", "messages from this `address` (\"\" is the null reverse-path)")
+	cmd.Flags().StringVar(&user, "user", "", "messages handed in by this `user`, a login name or uid, as the kernel told")
+	cmd.Flags().BoolVar(&a.Held, "held", false, "messages on hold; with others, only those of them that are")
 	if verb == "hold" {
 		cmd.Flags().StringVar(&a.Reason, "reason", "", "why, as the list will show it")
 	}
 	return cmd
 }
 
+// uidOf finds the uid of a user who is named or numbered.
+func uidOf(ctx context.Context, user string) (int, error) {
+	if uid, err := strconv.ParseUint(user, 10, 32); err == nil {
+		return int(uid), nil
+	}
+	u, err := local.Passwd{}.LookupName(ctx, user)
+	if err != nil {
+		return 0, fmt.Errorf("--user %s: %w\nhint: the uid, which `signpost queue show` tells, will do too", printable(user), err)
+	}
+	return u.UID, nil
+}
+
 func chooseIDs(a *control.Action, args []string) error {
-	chosen := a.All || a.Domain != "" || a.Sender != nil
-	if chosen == (len(args) > 0) {
-		return usageError{errors.New("name message ids, or one of --all, --domain and --sender")}
+	if a.Chooses() == (len(args) > 0) {
+		return usageError{errors.New("name message ids, or at least one of --all, --domain, --sender, --user and --held")}
 	}
 	for _, arg := range args {
 		id := spool.ID(strings.ToUpper(arg))

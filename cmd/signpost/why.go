@@ -106,6 +106,9 @@ func (s *story) print(w io.Writer) {
 			for _, to := range r.Rcpts {
 				fmt.Fprintf(w, "      to %s\n", target(to))
 			}
+			if r.Held != "" {
+				fmt.Fprintf(w, "      on hold: %s\n", printable(r.Held))
+			}
 			if r.Parent != "" {
 				fmt.Fprintf(w, "      it reports on %s\n", r.Parent)
 			}
@@ -126,6 +129,7 @@ func happened(what string) string {
 		"bounce":        "the sender was told of the failure by a bounce",
 		"double-bounce": "the postmaster was told of the failure",
 		"delay":         "the sender was told of the delay",
+		"notice":        "the postmaster was told that mail of this user is held",
 		"held":          "put on hold by an administrator",
 		"released":      "released by an administrator",
 		"removed":       "removed by an administrator",

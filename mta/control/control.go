@@ -69,13 +69,15 @@ func (m Message) Reason() string {
 }
 
 // Action is something to do: Verb "retry", "hold", "release" or "delete", to the messages of IDs, or to those that
-// All, Domain (of a recipient) or Sender choose.
+// All, Domain (of a recipient), Sender, UID (of who handed them in) and Held (those on hold) choose, all of which must hold.
 type Action struct {
 	Verb   string     `json:"verb"`
 	IDs    []spool.ID `json:"ids,omitempty"`
 	All    bool       `json:"all,omitempty"`
 	Domain string     `json:"domain,omitempty"`
 	Sender *string    `json:"sender,omitempty"`
+	UID    *int       `json:"uid,omitempty"`
+	Held   bool       `json:"held,omitempty"`
 	Reason string     `json:"reason,omitempty"` // of "hold"
 }
 
@@ -170,7 +172,7 @@ func (s *Spool) Act(ctx context.Context, a Action) ([]Done, error) {
 	if !ok {
 		return nil, fmt.Errorf("no such action: %q", a.Verb)
 	}
-	if a.Verb == "retry" && a.All && s.Queue != nil {
+	if a.Verb == "retry" && a.All && !a.narrowed() && s.Queue != nil {
 		s.Queue.RetryAll()
 		return nil, nil
 	}
@@ -188,9 +190,12 @@ func (s *Spool) Act(ctx context.Context, a Action) ([]Done, error) {
 	return done, nil
 }
 
+// narrowed reports whether All is not all.
+func (a Action) narrowed() bool { return a.Domain != "" || a.Sender != nil || a.UID != nil || a.Held }
+
 // choose names the messages that an action is for.
 func (s *Spool) choose(ctx context.Context, a Action) ([]spool.ID, error) {
-	if !a.All && a.Domain == "" && a.Sender == nil {
+	if !a.Chooses() {
 		return a.IDs, nil
 	}
 	var ids []spool.ID
@@ -202,7 +207,18 @@ func (s *Spool) choose(ctx context.Context, a Action) ([]spool.ID, error) {
 	return ids, ctx.Err()
 }
 
+// Chooses reports whether a names messages by what they are, not by their ids.
+func (a Action) Chooses() bool {
+	return a.All || a.narrowed()
+}
+
 func (a Action) matches(env spool.Envelope) bool {
+	if env.Held == "" && (a.Held || a.Verb == "release") { // nothing keeps the others
+		return false
+	}
+	if via := env.Origin.Via; a.UID != nil && (*a.UID != env.Origin.UID || via != "socket" && via != "drop") {
+		return false
+	}
 	if a.Sender != nil && !strings.EqualFold(*a.Sender, env.Sender) {
 		return false
 	}

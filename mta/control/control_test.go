@@ -307,6 +307,7 @@ func TestHoldReleaseDelete(t *testing.T) {
 
 func TestActionsByChoice(t *testing.T) {
 	null, ann := "", "ANN@a.test"
+	uid, nobody, notice := 1000, 7, -1
 	tests := []struct {
 		name   string
 		action Action
@@ -319,12 +320,17 @@ func TestActionsByChoice(t *testing.T) {
 		{"the null reverse-path", Action{Sender: &null}, []int{2}},
 		{"a sender and a domain", Action{Sender: &ann, Domain: "b.test"}, []int{0}},
 		{"a user of this host", Action{Domain: "dave"}, nil},
+		{"who handed it in", Action{UID: &uid}, []int{0, 1, 3}},
+		{"who handed nothing in", Action{UID: &nobody}, nil},
+		{"a uid that is none", Action{UID: &notice}, nil},
+		{"all of a user's", Action{All: true, UID: &uid}, []int{0, 1, 3}},
+		{"none is held", Action{Held: true}, nil},
 	}
 	ways(t, func(t *testing.T, w *world, a Admin) {
 		list := []spool.ID{
 			w.put("ann@a.test", "bob@b.test", nil),
 			w.put("Ann@A.test", "bob@c.test", nil),
-			w.put("", "ann@B.TEST", nil),
+			w.put("", "ann@B.TEST", func(e *spool.Envelope) { e.Origin = spool.Origin{Via: "bounce", UID: -1} }),
 			w.put("dave@a.test", "\"a@c.test\"@b.test", func(e *spool.Envelope) {
 				e.Rcpts = append(e.Rcpts, spool.Recipient{Kind: spool.Mailbox, Addr: "dave"})
 			}),
@@ -371,6 +377,35 @@ func TestActionsByChoice(t *testing.T) {
 		}
 		if got := states(t, a); len(got) != 0 {
 			t.Errorf("left: %v", got)
+		}
+	})
+}
+
+// What a quota holds is let go, or removed, and nothing else of the user.
+func TestActionsOnWhatIsHeld(t *testing.T) {
+	ways(t, func(t *testing.T, w *world, a Admin) {
+		w.open()
+		uid := 1000
+		hold := func(e *spool.Envelope) { e.Held = "over quota" }
+		free, held := w.put("ann@a.test", "bob@b.test", nil), w.put("ann@a.test", "carol@b.test", hold)
+		for _, action := range []Action{
+			{Verb: "hold", Held: true, UID: &uid}, {Verb: "release", All: true}, {Verb: "release", UID: &uid}, {Verb: "delete", Held: true, UID: &uid},
+		} {
+			done, err := a.Act(t.Context(), action)
+			want := []Done{{ID: held}}
+			if action.Verb == "release" && action.UID != nil || action.Verb == "delete" {
+				want = nil // it is not held any more
+			}
+			if err != nil || len(done) != len(want) || len(done) > 0 && done[0] != want[0] {
+				t.Errorf("%+v: %v, %v, want %v", action, done, err, want)
+			}
+		}
+		if m, err := a.Show(t.Context(), free); err != nil || m.State != "queued" {
+			t.Errorf("%+v, %v", m, err)
+		}
+		held = w.put("ann@a.test", "dave@b.test", hold)
+		if done, err := a.Act(t.Context(), Action{Verb: "delete", Held: true}); err != nil || len(done) != 1 || done[0] != (Done{ID: held}) {
+			t.Errorf("%v, %v", done, err)
 		}
 	})
 }

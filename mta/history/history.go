@@ -25,7 +25,8 @@ type Record struct {
 	MsgID    string        `json:"msgid,omitempty"`
 	Origin   *spool.Origin `json:"origin,omitempty"`   // of "accepted"
 	Parent   spool.ID      `json:"parent,omitempty"`   // of a bounce: the message it speaks of
-	Notes    []string      `json:"notes,omitempty"`    // what was changed in the message, why it was held
+	Held     string        `json:"held,omitempty"`     // of "accepted": why it was put on hold then
+	Notes    []string      `json:"notes,omitempty"`    // what was changed in the message
 	Story    []string      `json:"story,omitempty"`    // the dialogue of an attempt
 	Diverted string        `json:"diverted,omitempty"` // of an attempt: where the message went instead of to its recipients
 	Next     *time.Time    `json:"next,omitempty"`

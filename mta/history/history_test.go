@@ -230,6 +230,25 @@ func TestFilesAreBoundedInSize(t *testing.T) {
 }
 
 // A crash leaves half a line: it is lost, and nothing else.
+func TestRecent(t *testing.T) {
+	dir, at := t.TempDir(), moment
+	j := journal(t, dir, &at)
+	notice, attempt := accepted(5, "ann@a.test"), accepted(4, "ann@a.test")
+	notice.What, attempt.What = "notice", "attempt"
+	attempt.Story = []string{`,"what":"accepted",`}
+	add(t, j, accepted(1, "ann@a.test"), accepted(3, "bob@a.test"), attempt, notice)
+	rs, err := Recent(dir, moment.Add(2*time.Second), "accepted", "notice")
+	if err != nil || len(rs) != 2 || rs[0].ID != id(3) || rs[1].ID != id(5) {
+		t.Errorf("%+v, %v", rs, err)
+	}
+	if rs, err := Recent(dir, time.Now().Add(time.Hour), "accepted"); err != nil || len(rs) != 0 {
+		t.Errorf("%+v, %v of a file that is older", rs, err)
+	}
+	if rs, err := Recent(filepath.Join(dir, "none"), moment, "accepted"); err != nil || len(rs) != 0 {
+		t.Errorf("%+v, %v", rs, err)
+	}
+}
+
 func TestTornLine(t *testing.T) {
 	dir, at := t.TempDir(), moment
 	j := journal(t, dir, &at)
@@ -419,7 +438,7 @@ func TestFilesAreForTheDaemonAlone(t *testing.T) {
 
 func TestJSONNames(t *testing.T) {
 	next := moment
-	r := Record{Time: moment, ID: id(1), What: "attempt", From: "a", Size: 1, MsgID: "<m>", Parent: id(2), Notes: []string{"n"},
+	r := Record{Time: moment, ID: id(1), What: "attempt", From: "a", Size: 1, MsgID: "<m>", Parent: id(2), Held: "h", Notes: []string{"n"},
 		Story: []string{"s"}, Next: &next, Gone: true,
 		Origin: &spool.Origin{Via: "socket", UID: 7, Login: "ann", Client: "c", Auth: "x", PID: 9,
 			Seen:   spool.Process{Name: "sh", Parent: "cron", PID: 8, Unit: "u", Container: "d", Login: "bob"},
@@ -435,7 +454,7 @@ func TestJSONNames(t *testing.T) {
 		`"size":1,"msgid":"\u003cm\u003e",` +
 		`"origin":{"via":"socket","uid":7,"login":"ann","client":"c","auth":"x","pid":9,"seen":{"name":"sh","parent":"cron","pid":8,"unit":"u","container":"d","login":"bob"},` +
 		`"claims":{"command":"sh -c","dir":"/","real_user":"r","script":"s"}},` +
-		`"parent":"` + string(id(2)) + `","notes":["n"],"story":["s"],"next":"2026-11-23T10:00:00Z","gone":true}`
+		`"parent":"` + string(id(2)) + `","held":"h","notes":["n"],"story":["s"],"next":"2026-11-23T10:00:00Z","gone":true}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}

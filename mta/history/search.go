@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"signpost/spool"
 )
@@ -47,6 +48,34 @@ func search(dir, query string, limit int) ([]Record, error) {
 	}
 	return scan(dir, since(names, slices.Min(ids)), func(line []byte) bool { return slices.Contains(ids, spool.ID(idOf(line))) },
 		func(r *Record) bool { return slices.Contains(ids, r.ID) })
+}
+
+// maxRecent is how many files Recent reads: the one that is being written, and the one before it.
+const maxRecent = 2
+
+// Recent gives the records of these kinds (Record.What) since a moment, as far as the last two files of the journal in
+// dir have them.
+func Recent(dir string, since time.Time, kinds ...string) ([]Record, error) {
+	names, err := list(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading history: %w", err)
+	}
+	names = slices.DeleteFunc(names[max(0, len(names)-maxRecent):], func(name string) bool {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		return err == nil && info.ModTime().Before(since)
+	})
+	var texts [][]byte
+	for _, kind := range kinds {
+		texts = append(texts, []byte(`"what":"`+kind+`"`))
+	}
+	may := func(line []byte) bool {
+		head := line[:min(len(line), 160)] // time, id and what stand first
+		return slices.ContainsFunc(texts, func(text []byte) bool { return bytes.Contains(head, text) })
+	}
+	return scan(dir, names, may, func(r *Record) bool { return slices.Contains(kinds, r.What) && !r.Time.Before(since) })
 }
 
 // latest names the messages from or to an address that were spoken of last, limit at most.

@@ -293,6 +293,9 @@ func (e *emptier) reject(name string, cause error) {
 	}
 	e.intake.log().Error("file in the drop folder is no message", "uid", st.Uid, "file", name, "moved", to,
 		"reply", cause.Error())
+	if e.intake.Rejected != nil {
+		e.intake.Rejected(int(st.Uid), to, cause)
+	}
 }
 
 // leave tells, once, that a name stays where it is.

@@ -1,5 +1,5 @@
 // Package intake completes a handed-in message by the configuration and spools it: qualifying, missing fields,
-// Received. It serves submit.sock and empties drop/.
+// Received, quota. It serves submit.sock and empties drop/.
 //
 // Everything that comes in is hostile: any local user may write any octets to the socket and any file into drop/.
 // What the kernel proves (the peer's uid, the owner of a file) decides who somebody is; all else is a claim. The
@@ -7,7 +7,7 @@
 // changes header or body afterwards but a conversion to 7 bit for one exchanger.
 //
 // Intake is values only and is replaced as a whole when the configuration changes. Nothing is resolved, signed or
-// expanded here, and no message is held.
+// expanded here.
 package intake
 
 import (
@@ -33,8 +33,14 @@ type Intake struct {
 	// Account finds the account of a login name. It decides between several names of one uid; nil: the name User
 	// gives is taken.
 	Account func(login string) (User, bool)
+	// Limits hold messages of users who hand in too many, as Counts knows, which is passed from one Intake to the next.
+	// nil: none is held.
+	Limits Limits
+	Counts *Counts
 	// Accepted is told of each message that is in the Store from now on. nil: nobody is.
 	Accepted func(Accepted)
+	// Rejected is told of each file in drop/ that is no message, and was moved to path. nil: nobody is.
+	Rejected func(uid int, path string, err error)
 	Now      func() time.Time // nil: time.Now
 	Log      *slog.Logger     // nil: nobody is told of trouble
 }
@@ -310,7 +316,9 @@ func (h *handover) Commit() error {
 	if err := h.finish(); err != nil {
 		return h.fail(err)
 	}
+	undo := h.limit()
 	if err := h.w.Commit(h.env); err != nil {
+		undo()
 		return h.fail(err)
 	}
 	h.done = true
