@@ -35,8 +35,28 @@ func (c *command) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l := listing{c: c, out: bufio.NewWriter(c.env.Stdout)}
-	var last error
+	to := c.env.Stdout
+	if to == nil {
+		to = io.Discard
+	}
+	out := newAhead(to)
+	last, err := c.listTo(ctx, p, bufio.NewWriterSize(out, 32<<10))
+	if werr := out.finish(); werr != nil {
+		return unread(werr)
+	}
+	if err != nil {
+		return err
+	}
+	if last == nil {
+		return nil
+	}
+	return p.blame(&fault{exTempFail, last})
+}
+
+// listTo prints the queue to out. The first error is the last of the queue's, of which all others have been told; the
+// second one is that of out.
+func (c *command) listTo(ctx context.Context, p place, out *bufio.Writer) (last, err error) {
+	l := listing{c: c, out: out}
 	for e, err := range p.Queue(ctx) {
 		if err != nil {
 			if last != nil {
@@ -49,16 +69,10 @@ func (c *command) list(ctx context.Context) error {
 			continue
 		}
 		if err := l.entry(e); err != nil {
-			return unread(err)
+			return last, err
 		}
 	}
-	if err := l.end(last == nil); err != nil {
-		return unread(err)
-	}
-	if last == nil {
-		return nil
-	}
-	return p.blame(&fault{exTempFail, last})
+	return last, l.end(last == nil)
 }
 
 // wanted reports whether the operands ask for this message.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +67,34 @@ func TestMailq(t *testing.T) {
 	}
 	if got := w.run("", "-bp", "-v"); got.status != 0 || !strings.Contains(got.stdout, "(tries so far 0, next try at once; handed in by uid 0)\n") {
 		t.Errorf("the longer list:\n%s", got.stdout)
+	}
+}
+
+// What monitoring programs look for: check_mailq as it reads sendmail's list and Postfix's, and lines of shell.
+func TestMailqIsReadByOthers(t *testing.T) {
+	last := func(s string) string { return s[strings.LastIndexByte(strings.TrimSuffix(s, "\n"), '\n')+1:] }
+	for n, queue := range map[string][]spool.Entry{"0": nil, "1": entries()[:1], "3": entries()} {
+		w := newWorld(t)
+		w.queue = queue
+		w.arg0 = "/usr/bin/mailq"
+		out := w.run("").stdout
+		postfix := regexp.MustCompile(`(?i)mail queue is empty|-- [0-9.]+ Kbytes in (\d+) Request[s]?\.`).FindStringSubmatch(last(out))
+		if postfix == nil || n != "0" && postfix[1] != n {
+			t.Errorf("%s messages: the last line is %q", n, last(out))
+		}
+		sendmail := regexp.MustCompile(`(?im)^\s+Total requests:\s+(\d+)$`).FindStringSubmatch(out)
+		if (sendmail == nil) != (n == "0") || sendmail != nil && sendmail[1] != n {
+			t.Errorf("%s messages: the total is %q", n, sendmail)
+		}
+		if strings.Contains(out, "mqueue") {
+			t.Errorf("%s messages: sendmail's heading", n)
+		}
+		if ids := regexp.MustCompile(`(?m)^[0-9A-F]`).FindAllString(out, -1); strconv.Itoa(len(ids)) != n {
+			t.Errorf("%s messages: %d lines begin like an id", n, len(ids))
+		}
+		if in := regexp.MustCompile(`in (\d+) R`).FindStringSubmatch(last(out)); n != "0" && (in == nil || in[1] != n) {
+			t.Errorf("%s messages: %q", n, in)
+		}
 	}
 }
 

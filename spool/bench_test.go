@@ -1,12 +1,15 @@
 package spool
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 var fourKB = strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n", 64)
@@ -102,9 +105,9 @@ func BenchmarkRecord(b *testing.B) {
 	}
 }
 
-// BenchmarkList lists messages of which a third has been deferred.
-func BenchmarkList(b *testing.B) {
-	const many = 20_000
+// benchQueue is a spool of many messages of which a third has been deferred.
+func benchQueue(b *testing.B, many int) *Dir {
+	b.Helper()
 	d := benchDir(b, noSync{})
 	for i := range many {
 		id := benchPut(b, d)
@@ -112,18 +115,41 @@ func BenchmarkList(b *testing.B) {
 			benchDefer(b, d, id)
 		}
 	}
+	return d
+}
+
+func BenchmarkList(b *testing.B) {
+	const many = 20_000
+	benchListing(b, many, benchQueue(b, many).List)
+}
+
+// BenchmarkEntries is what mailq waits for.
+func BenchmarkEntries(b *testing.B) {
+	for _, many := range []int{20_000, 100_000} {
+		b.Run(fmt.Sprintf("%d messages", many), func(b *testing.B) { benchListing(b, many, benchQueue(b, many).Entries) })
+	}
+}
+
+// benchListing takes the time to the first message and to the last.
+func benchListing[T any](b *testing.B, many int, list func(context.Context) iter.Seq2[T, error]) {
+	b.Helper()
+	b.ReportAllocs()
+	var first time.Duration
 	for b.Loop() {
-		n := 0
-		for _, err := range d.List(b.Context()) {
+		n, start := 0, time.Now()
+		for _, err := range list(b.Context()) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			n++
+			if n++; n == 1 {
+				first += time.Since(start)
+			}
 		}
 		if n != many {
 			b.Fatalf("%d messages are listed", n)
 		}
 	}
+	b.ReportMetric(float64(first.Milliseconds())/float64(b.N), "ms-to-first")
 	b.ReportMetric(float64(many*b.N)/b.Elapsed().Seconds(), "messages/s")
 }
 

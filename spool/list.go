@@ -14,16 +14,19 @@ import (
 )
 
 const (
-	listAhead  = 8 << 10 // first read of a file when listing: head, small content, records
-	listChunk  = 256     // messages that one goroutine reads
-	listBehind = 16      // goroutines that read at once; they mostly wait for the disk
+	listAhead  = 8 << 10   // first read of a file when listing: head, small content, records
+	listChunk  = 256       // messages that one goroutine reads
+	listBehind = 16        // goroutines that read at once; they mostly wait for the disk
+	listWeight = 128 << 10 // octets of what one of them may keep ready, and one message
 )
 
-// located is a message file that a folder names.
+// located is a message file that a folder names. There may be a million of them at once.
 type located struct {
-	id   ID
-	path string
+	id  ID
+	dir string
 }
+
+func (l located) path() string { return l.dir + "/" + string(l.id) }
 
 // List implements Store: summaries in the order of ids, which is that of arrival. It reads the head and the records
 // of each file, not the content. A damaged file is moved to corrupt/, and the error for it is ErrCorrupt. Messages
@@ -37,7 +40,7 @@ func (d *Dir) List(ctx context.Context) iter.Seq2[Summary, error] {
 			}
 		}
 		files = d.unify(files)
-		for item := range readAll(ctx, files, d.summary) {
+		for item := range readAll(ctx, files, d.summary, nil) {
 			if !yield(item.value, item.err) {
 				return
 			}
@@ -71,7 +74,7 @@ func locate(fsys FS, path string, unknown func(string)) ([]located, []error) {
 		}
 		for _, name := range names {
 			if id := ID(name); id.Valid() {
-				files = append(files, located{id, dir + "/" + name})
+				files = append(files, located{id, dir})
 			} else {
 				unknown(dir + "/" + name)
 			}
@@ -112,7 +115,7 @@ func (d *Dir) unify(files []located) []located {
 					d.warn(err)
 				}
 			default:
-				d.warn(fmt.Errorf("message %s is in the spool twice: %s is taken, %s is not", a.id, a.path, b.path))
+				d.warn(fmt.Errorf("message %s is in the spool twice: %s is taken, %s is not", a.id, a.path(), b.path()))
 			}
 		}
 		return true
@@ -135,9 +138,9 @@ func (d *Dir) summary(file located, buf []byte) (s Summary, ok bool, err error) 
 	return summarize(file.id, state.size, &state.env), true, nil
 }
 
-// readLocated reads the state of a message that was at file.path a moment ago.
+// readLocated reads the state of a message that was where file says a moment ago.
 func (d *Dir) readLocated(file located, buf []byte) (state, string, error) {
-	path := file.path
+	path := file.path()
 	f, err := d.fs.Open(path, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, path, err = d.openMessage(file.id, false)
@@ -165,7 +168,7 @@ func Peek(path string) iter.Seq2[Entry, error] {
 			}
 		}
 		files = slices.CompactFunc(files, func(a, b located) bool { return a.id == b.id })
-		for item := range readAll(context.Background(), files, d.entry) {
+		for item := range readAll(context.Background(), files, d.entry, Entry.weight) {
 			if !yield(item.value, item.err) {
 				return
 			}
@@ -196,9 +199,16 @@ type read[T any] struct {
 	err   error
 }
 
+// piece is what was read of some files, in their order: values, and then the files for which there was no room.
+type piece[T any] struct {
+	values []read[T]
+	rest   []located
+}
+
 // readAll reads files with several goroutines and gives the results in the order of files; those for which one says
-// false are left out. All goroutines have ended when the iteration has.
-func readAll[T any](ctx context.Context, files []located, one func(located, []byte) (T, bool, error)) iter.Seq[read[T]] {
+// false are left out. What is read ahead is bounded by the weight of the values, octets, where weigh is given: a reader
+// that stops costs no more. All goroutines have ended when the iteration has.
+func readAll[T any](ctx context.Context, files []located, one func(located, []byte) (T, bool, error), weigh func(T) int) iter.Seq[read[T]] {
 	return func(yield func(read[T]) bool) {
 		ctx, stop := context.WithCancel(ctx)
 		var wg sync.WaitGroup
@@ -206,22 +216,30 @@ func readAll[T any](ctx context.Context, files []located, one func(located, []by
 		defer stop()
 
 		// A chunk is read while its channel is in the queue, so the queue's length bounds the goroutines.
-		queue := make(chan chan []read[T], listBehind)
+		queue := make(chan chan piece[T], listBehind)
 		wg.Go(func() {
 			defer close(queue)
 			for chunk := range slices.Chunk(files, listChunk) {
-				result := make(chan []read[T], 1)
+				result := make(chan piece[T], 1)
 				select {
 				case <-ctx.Done():
 					return
 				case queue <- result:
 				}
-				wg.Go(func() { result <- readChunk(ctx, chunk, one) })
+				wg.Go(func() { result <- readChunk(ctx, chunk, one, weigh) })
 			}
 		})
+		buf := make([]byte, listAhead)
 		for result := range queue {
-			for _, r := range <-result {
+			p := <-result
+			for _, r := range p.values {
 				if !yield(r) {
+					return
+				}
+			}
+			for _, file := range p.rest {
+				value, ok, err := one(file, buf)
+				if ok && !yield(read[T]{value, err}) || ctx.Err() != nil {
 					return
 				}
 			}
@@ -229,16 +247,26 @@ func readAll[T any](ctx context.Context, files []located, one func(located, []by
 	}
 }
 
-func readChunk[T any](ctx context.Context, files []located, one func(located, []byte) (T, bool, error)) []read[T] {
-	list := make([]read[T], 0, len(files))
+func readChunk[T any](ctx context.Context, files []located, one func(located, []byte) (T, bool, error), weigh func(T) int) piece[T] {
+	p := piece[T]{values: make([]read[T], 0, len(files))}
 	buf := make([]byte, listAhead)
-	for _, file := range files {
+	weight := 0
+	for i, file := range files {
 		if ctx.Err() != nil {
 			break
 		}
-		if value, ok, err := one(file, buf); ok {
-			list = append(list, read[T]{value, err})
+		value, ok, err := one(file, buf)
+		if !ok {
+			continue
+		}
+		p.values = append(p.values, read[T]{value, err})
+		if weigh == nil {
+			continue
+		}
+		if weight += weigh(value); weight > listWeight {
+			p.rest = files[i+1:]
+			break
 		}
 	}
-	return list
+	return p
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ const (
 	greetLimit  = 2 * time.Second  // for connecting and the greeting together (safety.md 6)
 	answerLimit = 5 * time.Minute  // for a living daemon to sync a message, or to take more of it
 	askLimit    = 10 * time.Second // for asking what became of a message
+
+	listBuffer = 64 << 10 // of a listing, which is long; octets
 )
 
 // Submit starts to hand in a message. Content up to 1 MiB is kept until Commit, and only then the daemon is connected
@@ -98,6 +101,7 @@ func (s Submit) Queue(ctx context.Context) iter.Seq2[Entry, error] {
 			return
 		}
 		defer w.close()
+		w.r = bufio.NewReaderSize(w.r, listBuffer)
 		for {
 			n, more, err := s.nextEntry(w)
 			if !more && err == nil {

@@ -38,7 +38,7 @@ type Admin interface {
 // Message is a queued message as it is shown. Its JSON form is stable.
 type Message struct {
 	ID      spool.ID       `json:"id"`
-	State   string         `json:"state"` // "active", "held", "queued" (waits for a queue run), "waiting"
+	State   string         `json:"state"` // "active", "held", "queued" (waits for a queue run), "dropped" (in drop/, waits for a daemon), "waiting"
 	Arrived time.Time      `json:"arrived"`
 	Size    int64          `json:"size"` // octets of content
 	Sender  string         `json:"sender"`
@@ -115,6 +115,23 @@ func (s *Spool) List(ctx context.Context) iter.Seq2[Message, error] {
 			if !yield(m, err) {
 				return
 			}
+		}
+		if s.Queue == nil {
+			s.listDropped(yield)
+		}
+	}
+}
+
+// listDropped yields what waits in drop/ for a daemon to take it.
+func (s *Spool) listDropped(yield func(Message, error) bool) {
+	for e, err := range s.Dir.Dropped() {
+		var m Message
+		if err == nil {
+			m = describe(e.ID, e.Envelope, e.Size, false)
+			m.State = "dropped"
+		}
+		if !yield(m, err) {
+			return
 		}
 	}
 }

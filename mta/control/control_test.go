@@ -221,6 +221,32 @@ func TestListAndShow(t *testing.T) {
 	})
 }
 
+// Without a daemon the list has what waits in drop/ too.
+func TestListOfDropped(t *testing.T) {
+	w := newWorld(t, false)
+	h, err := spool.Drop{Path: filepath.Join(w.path, "drop")}.Submit(t.Context(), spool.Told{Rcpts: []spool.Recipient{{Addr: "bob"}}})
+	if err == nil {
+		_, err = io.WriteString(h, content)
+	}
+	if err == nil {
+		err = h.Commit()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put("ann@a.test", "bob@b.test", nil)
+	var states []string
+	for m, err := range w.admin().List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		states = append(states, m.State+" "+m.Rcpts[0].Addr)
+	}
+	if want := []string{"queued bob@b.test", "dropped bob"}; !slices.Equal(states, want) {
+		t.Errorf("%q, want %q", states, want)
+	}
+}
+
 func TestContent(t *testing.T) {
 	ways(t, func(t *testing.T, w *world, a Admin) {
 		id := w.put("ann@a.test", "bob@b.test", nil)

@@ -40,16 +40,18 @@ type Server struct {
 	MessageTime time.Duration // for a whole message: 15 min
 	Drain       time.Duration // for messages in flight when the Server stops: 10 s
 
-	ledger  ledger
-	fates   fates
-	readers sync.Pool                                    // of *bufio.Reader
-	peer    func(net.Conn) (uid, pid int, err error)     // for tests; nil: SO_PEERCRED
-	look    func(c net.Conn, uid, pid int) spool.Process // for tests; nil: /proc
+	ledger   ledger
+	fates    fates
+	listings listings
+	readers  sync.Pool                                    // of *bufio.Reader
+	peer     func(net.Conn) (uid, pid int, err error)     // for tests; nil: SO_PEERCRED
+	look     func(c net.Conn, uid, pid int) spool.Process // for tests; nil: /proc
 }
 
 const (
 	helloTime = 5 * time.Second // for HELLO
 	replyTime = 30 * time.Second
+	listTime  = 5 * time.Minute // for a whole listing
 	// Memory that headers over 64 KiB and recipients may take, four and more times their octets.
 	memoryAll = 96 << 20
 	memoryUID = 32 << 20

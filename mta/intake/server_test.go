@@ -657,6 +657,102 @@ func TestStallsEnd(t *testing.T) {
 	}
 }
 
+// A client that asks for the queue and does not read it is let go, and holds up nobody.
+func TestListingThatIsNotRead(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		sip   time.Duration // between frames that are read; 0: none is
+		least time.Duration // that it takes to be let go
+		most  time.Duration
+	}{
+		{"stopped", 0, replyTime, 3 * replyTime},
+		{"slow", 20 * time.Second, listTime, listTime + 3*replyTime},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, ended := newPipes(), make(chan struct{})
+				s := &Server{peer: func(net.Conn) (int, int, error) { return 1001, 77, nil }}
+				s.Queue = func(ctx context.Context, _ int) iter.Seq2[spool.Entry, error] {
+					return func(yield func(spool.Entry, error) bool) {
+						defer close(ended)
+						for yield(spool.Entry{ID: "01KB9ZJ3F40ABCDEFG", Envelope: spool.Envelope{Sender: strings.Repeat("x", 64<<10)}}, nil) {
+						}
+					}
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- s.Serve(ctx, p) }()
+				c := &client{t: t, Conn: p.dial()}
+				c.r = bufio.NewReader(c.Conn)
+				c.Write(spool.Hello{Verb: spool.VerbQueue}.Append(nil))
+				c.want(spool.FrameGreeting)
+				start, reading := time.Now(), make(chan struct{})
+				go func() {
+					defer close(reading)
+					for tt.sip > 0 {
+						select {
+						case <-ended:
+							return
+						case <-time.After(tt.sip):
+							c.next()
+						}
+					}
+				}()
+				<-ended
+				if d := time.Since(start); d < tt.least || d > tt.most {
+					t.Errorf("it took %v", d)
+				}
+				<-reading
+				c.Close()
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestListingsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l listings
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		in := make(chan error, 1)
+		for _, uid := range []int{1, 1, 2, 2, 3, 3} {
+			if err := l.enter(ctx, uid); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.enter(ctx, 0); err != nil {
+			t.Errorf("root has to wait for others: %v", err)
+		}
+		l.leave(0)
+		go func() { in <- l.enter(ctx, 1) }()
+		l.leave(2) // another's place is of no use to one who has two
+		synctest.Wait()
+		if len(in) > 0 {
+			t.Error("a third listing of one user")
+		}
+		l.leave(1)
+		if err := <-in; err != nil {
+			t.Error(err)
+		}
+		if err := l.enter(ctx, 2); err != nil {
+			t.Error(err)
+		}
+		if err := l.enter(ctx, 4); spool.StatusOf(err) != spool.StatusBusy {
+			t.Errorf("a seventh listing: %v", err)
+		}
+		for _, uid := range []int{1, 1, 2, 2, 3, 3} {
+			l.leave(uid)
+		}
+		if l.total != 0 || len(l.users) != 0 {
+			t.Errorf("left behind: %d, %v", l.total, l.users)
+		}
+	})
+}
+
 // FuzzServer: whatever octets a client sends, its session ends, and what is stored is in order.
 func FuzzServer(f *testing.F) {
 	whole := spool.Hello{Verb: spool.VerbSubmit}.Append(nil)

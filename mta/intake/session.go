@@ -310,19 +310,49 @@ func (ss *session) ask(ctx context.Context, id spool.ID) error {
 	return err
 }
 
-// queue lists the messages. One that cannot be read, or does not fit into a frame, is told as such.
+// queue lists the messages. One that cannot be read, or does not fit into a frame, is told as such. The first goes out
+// at once, the others as the buffer fills. A client that does not read is waited for, but not for ever.
 func (ss *session) queue(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, replyTime)
+	defer cancel()
+	if err := ss.server.listings.enter(waiting, ss.uid); err != nil {
+		return err
+	}
+	defer ss.server.listings.leave(ss.uid)
+	ctx, cancel = context.WithTimeout(ctx, listTime)
+	defer cancel()
+	out := bufio.NewWriterSize(replyWriter{ss.c}, 64<<10)
+	first := true
 	for entry, err := range ss.server.Queue(ctx, ss.uid) {
-		frame := spool.AppendFrame(nil, spool.FrameEntry, spool.EncodeEntry(entry))
-		if err == nil {
-			_, _, err = spool.ReadFrameHead(bytes.NewReader(frame)) // as the client will see it
-		}
-		if err != nil {
-			frame = spool.AppendError(nil, spool.FrameBad, err)
-		}
-		if _, err := ss.w.Write(frame); err != nil {
+		if _, err := out.Write(entryFrame(entry, err)); err != nil {
 			return err
 		}
+		if first {
+			first = false
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if err := out.Flush(); err != nil { // a frame must not be cut by another, also where the listing is
+		return err
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return busy("the client is too slow")
 	}
 	return ctx.Err()
+}
+
+// entryFrame tells of one message of a listing.
+func entryFrame(entry spool.Entry, err error) []byte {
+	if err == nil {
+		frame := spool.AppendFrame(nil, spool.FrameEntry, spool.EncodeEntry(entry))
+		if _, _, err = spool.ReadFrameHead(bytes.NewReader(frame)); err == nil { // as the client will see it
+			return frame
+		}
+	}
+	return spool.AppendError(nil, spool.FrameBad, err)
 }
