@@ -27,8 +27,10 @@ func (s *site) put(t *testing.T, user, name, text string) string {
 		t.Fatal(err)
 	}
 	path := write(t, filepath.Join(u.Home, name), strings.ReplaceAll(text, "DIR", s.dir), 0o600)
-	if err := os.Chown(path, u.UID, u.GID); err != nil {
-		t.Fatal(err)
+	if os.Geteuid() == 0 {
+		if err := os.Chown(path, u.UID, u.GID); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return path
 }
@@ -223,6 +225,7 @@ func TestAHomeThatIsNotThereHasNoForward(t *testing.T) {
 			if err := change(s, &s.Users.(known).users[0]); err != nil {
 				t.Fatal(err)
 			}
+			defer os.Chmod(s.dir+"/ann", 0o700)
 			if got, warnings := s.expand(t, "ann"); got != "mailbox ann" || warnings != nil {
 				t.Errorf("got %s, warnings %q", got, warnings)
 			}
@@ -281,6 +284,35 @@ func TestForwardThatCannotBeReadNowWaits(t *testing.T) {
 	s.Users = known{err: errors.New("no answer")}
 	if _, err := s.Expand(context.Background(), spool.Recipient{Addr: "ann@host.example.test"}); spool.ResultOf(err, time.Time{}).Status != systemTrouble {
 		t.Errorf("accounts that cannot be looked up: %v", err)
+	}
+}
+
+// A home that does not answer holds up nobody for ever: the mail waits, and the process that hangs is killed.
+func TestForwardThatHangsWaits(t *testing.T) {
+	dir := t.TempDir()
+	fifo, exe := filepath.Join(dir, "fifo"), filepath.Join(dir, "exe")
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.WriteFile(exe, []byte("#!/bin/sh\nread x <"+fifo+"\n"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.Chown(fifo, account("ann", 61001).UID, -1)); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan *os.File, 1)
+	t.Cleanup(func() { (<-opened).Close() }) // after the helper's end, which waits for its children
+	s := newSite(t, "", func(h *Helper) { h.Exe = exe })
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		f, err := os.OpenFile(fifo, os.O_WRONLY, 0) // returns when the process is about to hang in its read
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- f
+		cancel()
+	}()
+	_, err := s.Expand(ctx, spool.Recipient{Addr: "ann@host.example.test"})
+	if r := spool.ResultOf(err, time.Time{}); r.Status != systemTrouble {
+		t.Errorf("%v %s", r.Status, r.Detail)
 	}
 }
 
