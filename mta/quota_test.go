@@ -196,3 +196,34 @@ func TestLimitsByName(t *testing.T) {
 		t.Error("None")
 	}
 }
+
+// After a crash between a message that is held and the notice about it, the notice is made up for, once.
+func TestQuotaAfterACrash(t *testing.T) {
+	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	dir := t.TempDir()
+	j := history.Open(dir, 1000*time.Hour)
+	id := func(n int) spool.ID { return spool.DerivedID(now, fmt.Sprint(n)) }
+	add := func(n, uid int, ago time.Duration, what, held string) {
+		r := history.Record{Time: now.Add(-ago), ID: id(n), What: what, Held: held, Origin: &spool.Origin{Via: "socket", UID: uid}}
+		if err := j.Add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const held = "over quota: x"
+	add(1, 7, 50*time.Minute, "accepted", "")
+	add(2, 7, 40*time.Minute, "accepted", held)
+	add(3, 7, 30*time.Minute, "accepted", held)
+	add(4, 8, 20*time.Minute, "accepted", held)
+	add(4, 8, 20*time.Minute, viaNotice, "")
+	add(5, 9, 10*time.Minute, "accepted", "held by an administrator")
+	j.Close()
+
+	q := quotas{now: func() time.Time { return now }, log: slog.New(slog.DiscardHandler)}
+	untold := q.restore(dir)
+	if len(untold) != 1 || untold[0].ID != id(2) {
+		t.Errorf("to be told of: %+v", untold)
+	}
+	if !q.over(7, now) || q.over(7, now) || q.over(8, now) || !q.over(9, now) {
+		t.Error("who has been told of is not known")
+	}
+}
