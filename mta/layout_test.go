@@ -23,6 +23,7 @@ var layout = []struct {
 	{"compat/header", "", ""},
 	{"compat/aliases", "", ""},
 	{"compat/provenance", "spool", "golang.org/x/sys"},
+	{"compat/callers", "", ""},
 	{"compat/settings", "", "github.com/BurntSushi/toml golang.org/x/sys"},
 	{"compat/smtp", "compat/header spool", ""},
 	{"compat", "compat/header compat/aliases compat/settings compat/smtp spool", "golang.org/x/sys"},
@@ -47,7 +48,7 @@ var layout = []struct {
 
 	{"cmd/sendmail", "compat compat/provenance", ""},
 	{"cmd/deliver", "compat/settings mta/config mta/local", "github.com/coreos/go-systemd"},
-	{"cmd/signpost", "compat/settings mta mta/config mta/control mta/dns mta/history mta/local mta/sign mta/stage spool", "github.com/spf13/cobra"},
+	{"cmd/signpost", "compat/callers compat/settings mta mta/config mta/control mta/dns mta/history mta/local mta/sign mta/stage spool", "github.com/spf13/cobra"},
 }
 
 // listed is what the go command says of a package.

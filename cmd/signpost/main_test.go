@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -10,10 +11,19 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"signpost/compat"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"signpost": main})
+	testscript.Main(m, map[string]func(){"signpost": main, "sendmail": sendmail})
+}
+
+// sendmail is the program of that name, which stands beside this one.
+func sendmail() {
+	os.Exit(compat.Main(context.Background(), compat.Env{
+		Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Getenv, PID: os.Getpid(),
+	}))
 }
 
 // TestScripts runs testdata/*.txtar, each a session at the command line.

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,31 +54,27 @@ const (
 
 // trial is one run of `signpost try`.
 type trial struct {
+	scratch
 	out      io.Writer
 	step     int
-	dir      string // scratch folder
-	self     string // this program
-	sendmail string
 	login    string // who runs this, and gets the bounce
 	port     int
 	names    stage.DNS
 	one, two stage.Exchanger
-	daemon   *exec.Cmd
-	ended    chan struct{} // closed when the daemon has ended
 }
 
 func (t *trial) run(ctx context.Context, keep bool) (err error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, tryLimit)
 	defer cancel()
-	if t.dir, err = os.MkdirTemp("", "signpost-try-"); err != nil {
+	if err := t.open("signpost-try-"); err != nil {
 		return err
 	}
 	defer func() {
 		if keep {
 			fmt.Fprintf(t.out, "\nThe scratch folder is %s\n", t.dir)
 		} else {
-			os.RemoveAll(t.dir)
+			t.remove()
 		}
 	}()
 	defer t.stop()
@@ -102,35 +97,16 @@ func (t *trial) say(format string, args ...any) {
 }
 
 // show quotes text below a step.
-func (t *trial) show(text string) {
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\r\n"), "\n") {
-		fmt.Fprintf(t.out, "   | %s\n", printableLine(strings.TrimRight(line, "\r")))
-	}
-}
+func (t *trial) show(text string) { quoteLines(t.out, text) }
 
-// programs finds this program and the sendmail that belongs to it: beside it, installed, or built from the source.
-func (t *trial) programs(ctx context.Context) (err error) {
-	if t.self, err = os.Executable(); err != nil {
-		return err
-	}
+// programs finds the programs, and who is to get the bounce.
+func (t *trial) programs(ctx context.Context) error {
 	user, err := local.Passwd{}.LookupUID(ctx, os.Getuid())
 	if err != nil {
 		return fmt.Errorf("uid %d: %w\nhint: the bounce is to arrive in the mailbox of whoever runs this, so there must be an account", os.Getuid(), err)
 	}
 	t.login = user.Name
-	for _, path := range []string{filepath.Join(filepath.Dir(t.self), "sendmail"), "/usr/sbin/sendmail"} {
-		if out, err := exec.CommandContext(ctx, path, "--version").Output(); err == nil && bytes.HasPrefix(out, []byte("sendmail (signpost)")) {
-			t.sendmail = path
-			return nil
-		}
-	}
-	t.sendmail = filepath.Join(t.dir, "sendmail")
-	build := exec.Command("go", "build", "-o", t.sendmail, "signpost/cmd/sendmail") // not bound by the limit: it compiles
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("the sendmail program is neither beside this one nor installed, and cannot be built: %w\n%s\nhint: run this in the source folder, or install signpost",
-			err, strings.TrimSpace(string(out)))
-	}
-	return nil
+	return t.findPrograms(ctx)
 }
 
 // internet starts a name server and the exchangers of two domains.
@@ -232,59 +208,25 @@ forward = false     # of whoever tries this
 	return nil
 }
 
-func (t *trial) config() string { return filepath.Join(t.dir, "signpost.toml") }
-
-// serve starts the daemon as a process, and waits until it says that it is ready (sd_notify(3)).
+// serve starts the daemon.
 func (t *trial) serve(ctx context.Context) error {
-	path := filepath.Join(t.dir, "ready.sock")
-	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
+	if err := t.start(ctx); err != nil {
 		return err
-	}
-	defer ready.Close()
-	log, err := os.Create(t.log())
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	t.daemon = exec.Command(t.self, "serve", "--config", t.config())
-	t.daemon.Stdout, t.daemon.Stderr = log, log
-	t.daemon.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
-	if err := t.daemon.Start(); err != nil {
-		return err
-	}
-	t.ended = make(chan struct{})
-	go func() { t.daemon.Wait(); close(t.ended); ready.Close() }() // ends with the daemon, which stop waits for
-	stop := context.AfterFunc(ctx, func() { ready.Close() })
-	defer stop()
-	for buf := make([]byte, 4096); ; {
-		n, err := ready.Read(buf)
-		if err != nil {
-			return errors.New("the daemon did not become ready")
-		}
-		if strings.Contains(string(buf[:n]), "READY=1") {
-			break
-		}
 	}
 	t.say("The daemon runs (`signpost serve`, process %d).", t.daemon.Process.Pid)
 	return nil
 }
 
-func (t *trial) log() string { return filepath.Join(t.dir, "daemon.log") }
-
 // showLog shows what the daemon said last, for a trial that went wrong.
 func (t *trial) showLog() {
-	if b, err := os.ReadFile(t.log()); err == nil && len(b) > 0 {
+	if end := t.logEnd(); end != "" {
 		fmt.Fprintln(t.out, "\nThe daemon's log ends so:")
-		t.show(string(b[max(0, len(b)-4000):]))
+		t.show(end)
 	}
 }
 
 func (t *trial) stop() {
-	if t.ended != nil {
-		t.daemon.Process.Signal(syscall.SIGTERM)
-		<-t.ended
-	}
+	t.scratch.stop()
 	t.one.Close()
 	t.two.Close()
 	t.names.Close()
@@ -310,15 +252,6 @@ func (t *trial) handIn(ctx context.Context, what, to, text string) (string, erro
 		return "", fmt.Errorf("sendmail -v did not say the queue id: %q", out)
 	}
 	return string(m[1]), nil
-}
-
-// ask runs this program as an administrator would.
-func (t *trial) ask(ctx context.Context, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, t.self, append(args, "--config", t.config())...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("signpost %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
-	}
-	return string(out), nil
 }
 
 // deliver shows a message in the spool, then as the exchanger got it, and verifies its signatures.
