@@ -26,7 +26,7 @@ var asCalled = []vector{
 		body: body("It is on its way.\n.and no dot ends it\n")},
 	{id: "symfony-t", sender: "shop@example.org", rcpts: args(b, c), body: body("It is on its way.\n..this dot was doubled\n")},
 
-	{id: "bsd-mailx", rcpts: args(b, c, d), has: args(`From: "Ann O. Nym" <`+ann+">"), hasNot: args(d)},
+	{id: "bsd-mailx", rcpts: args(b, c, d), has: args(`From: "Ann O. Nym" <` + ann + ">"), hasNot: args(d)},
 	{id: "s-nail", rcpts: args(b, d), has: args("Message-ID: <20261123180045.xyzzy%" + ann + ">")},
 	{id: "mailutils", rcpts: args(b), has: args("Subject: Grüße", `From: "Ann O. Nym" <`+ann+">")},
 	{id: "mutt", sender: "ann@example.org", rcpts: args(b, c), body: body("schöne Grüße\n.\n")},
