@@ -32,7 +32,7 @@ func TestWhatTheSpoolIsTold(t *testing.T) {
 	if told.Ret != "FULL" || told.EnvID != "a+b" || !told.Queued || told.Body != "8BITMIME" || told.NULs != 3 || told.PID != 4711 {
 		t.Errorf("told %+v", told)
 	}
-	if told.Name != "Env  Name" || told.Login != "ann" || told.Label != "tag ?[2J"+strings.Repeat("x", 24) {
+	if told.Name != "Env  Name" || told.Login != "ann" || told.Label != "tag [2J"+strings.Repeat("x", 25) {
 		t.Errorf("told %q, %q, %q", told.Name, told.Login, told.Label)
 	}
 	if told.Sender != nil || told.FullName != nil {

@@ -33,7 +33,7 @@ func setFullName(c *command, v string) error {
 }
 
 func setLabel(c *command, v string) error {
-	if c.label = cut(printable(v), maxLabel); c.label != v {
+	if c.label = cut(printable(header.OneLine(v)), maxLabel); c.label != v {
 		c.remark("taken as %q", c.label)
 	}
 	return nil
