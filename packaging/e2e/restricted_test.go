@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -153,6 +155,149 @@ func (c caller) arrived(t *testing.T, m stage.Transaction) {
 	if want := fmt.Sprintf("(from %s@localhost; uid %d)", c.sender, c.uid); !strings.Contains(p.Get("Received"), want) {
 		t.Errorf("%s: Received: %s, want %s", c.name, p.Get("Received"), want)
 	}
+}
+
+// sandbox is a service that the service manager keeps from almost everything.
+type sandbox struct {
+	name       string
+	properties string // of systemd.exec(5), parted by line ends
+	login      string // what Received calls it; empty: the uid of an account that exists only while it runs
+	away       int    // status while there is no daemon
+}
+
+// strict is what a careful author of a unit writes.
+const strict = `ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateNetwork=yes
+PrivateIPC=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectProc=invisible
+ProcSubset=pid
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+CapabilityBoundingSet=
+AmbientCapabilities=
+UMask=0777
+LimitNOFILE=16
+LimitNPROC=20
+MemoryMax=64M
+`
+
+var sandboxes = []sandbox{
+	{"an account of its own", "DynamicUser=yes", "", 75},
+	{"an account of its own, all forbidden", strict + "DynamicUser=yes", "", 75},
+	{"an account of its own, all forbidden but drop", strict + "DynamicUser=yes\nReadWritePaths=/var/spool/signpost/drop", "", 0},
+	{"an ordinary user, all forbidden", strict + "User=ann", "ann", 75},
+	{"an ordinary user, all forbidden but drop", strict + "User=ann\nReadWritePaths=/var/spool/signpost/drop", "ann", 0},
+	{"a name space of users", strict + "User=ann\nPrivateUsers=yes\nReadWritePaths=/var/spool/signpost/drop", "ann", 0},
+	{"root without rights", strict + "User=root\nReadWritePaths=/var/spool/signpost/drop", "root", 0},
+	{"an empty file system", "User=ann\nTemporaryFileSystem=/:ro\nBindReadOnlyPaths=/usr/sbin/sendmail\nBindPaths=/run/signpost", "ann", 73},
+	{"an empty file system and drop", "User=ann\nTemporaryFileSystem=/:ro\nBindReadOnlyPaths=/usr/sbin/sendmail\nBindPaths=/run/signpost /var/spool/signpost/drop",
+		"ann", 0},
+	{"no socket, only drop", strict + "User=ann\nInaccessiblePaths=/run/signpost\nReadWritePaths=/var/spool/signpost/drop", "ann", 0},
+}
+
+// unit is the name of the service of index i; the file beside it holds what goes in and what comes out.
+func (s sandbox) unit(i int) (name, file string) {
+	return fmt.Sprintf("sandbox%d.service", i), fmt.Sprintf("/srv/sandbox%d", i)
+}
+
+// write makes the unit.
+func (s sandbox) write(t *testing.T, i int) {
+	t.Helper()
+	name, file := s.unit(i)
+	writeFile(t, "/etc/systemd/system/"+name, "[Service]\nType=oneshot\nExecStart="+sendmailPath+" -i bob@example.net\nStandardInput=file:"+file+
+		".in\nStandardOutput=truncate:"+file+".out\nStandardError=inherit\n"+s.properties+"\n", 0o644)
+}
+
+// run hands a message in as the service.
+func (s sandbox) run(t *testing.T, system *inside.System, i int, subject string) (status int, said string) {
+	t.Helper()
+	name, file := s.unit(i)
+	writeFile(t, file+".in", "Subject: "+subject+"\n\nb\n", 0o600)
+	inside.Status(t, system.Command("systemctl", "start", name))
+	text, err := os.ReadFile(file + ".out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := inside.Output(t, system.Command("systemctl", "show", "--property=ExecMainStatus", "--value", name))
+	if status, err = strconv.Atoi(strings.TrimSpace(shown)); err != nil {
+		t.Fatal(err)
+	}
+	return status, string(text)
+}
+
+// Services hand in whatever the service manager forbids them, and what they leave without a daemon is theirs.
+func TestSandboxedServices(t *testing.T) {
+	inside.Run(t, inside.Callers, nil, func(t *testing.T) {
+		text, mx := exampleNet(t)
+		writeFile(t, inside.Config, text, 0o644)
+		ann := inside.User(t, "ann")
+		for i, s := range sandboxes {
+			s.write(t, i)
+		}
+		system := inside.Boot(t)
+		systemctl := func(args ...string) { inside.Output(t, system.Command("systemctl", args...)) }
+		want := 0
+		for i, s := range sandboxes {
+			if status, said := s.run(t, system, i, fmt.Sprintf("with%d", i)); status != 0 || said != "" {
+				t.Errorf("%s: status %d: %s", s.name, status, said)
+				continue
+			}
+			want++
+		}
+		inside.Messages(t, mx, want)
+		systemctl("stop", "signpost.socket", "signpost.service")
+		for i, s := range sandboxes {
+			switch status, said := s.run(t, system, i, fmt.Sprintf("without%d", i)); {
+			case status != s.away, status == 0 && said != "", status != 0 && !strings.Contains(said, spoolDir+"/drop"):
+				t.Errorf("%s, without a daemon: status %d: %s", s.name, status, said)
+			case status == 0:
+				want++
+			}
+		}
+		systemctl("start", "signpost.socket", "signpost.service")
+		for _, m := range inside.Messages(t, mx, want) {
+			subject := parse(t, m.Content).Get("Subject")
+			var i int
+			if _, err := fmt.Sscanf(strings.TrimPrefix(strings.TrimPrefix(subject, "with"), "out"), "%d", &i); err != nil || i >= len(sandboxes) {
+				t.Fatalf("Subject: %s", subject)
+			}
+			sandboxes[i].arrived(t, m, ann)
+		}
+		queueEmpty(t)
+	})
+}
+
+// arrived checks who handed the message in.
+func (s sandbox) arrived(t *testing.T, m stage.Transaction, ann inside.Account) {
+	t.Helper()
+	received := parse(t, m.Content).Get("Received")
+	c := caller{name: s.name, sender: s.login, uid: map[string]int{"ann": ann.UID, "root": 0}[s.login]}
+	if s.login == "" {
+		if _, err := fmt.Sscanf(received, "(from uid%d@", &c.uid); err != nil || c.uid < 61184 || c.uid > 65519 { // systemd.exec(5), DynamicUser=
+			t.Errorf("%s: Received: %s", s.name, received)
+			return
+		}
+		c.sender = fmt.Sprint("uid", c.uid)
+	}
+	c.arrived(t, m)
 }
 
 // sendmail is called by programs that have set limits on themselves.
