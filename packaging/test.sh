@@ -88,7 +88,8 @@ pages() {
 fuzzed() {
 	grep -rlE '^func Fuzz' --include='*_test.go' cmd compat mta spool | while read -r file; do
 		sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$file" | while read -r target; do
-			go test -run '^$' -fuzz "^$target\$" -fuzztime 30s "./$(dirname "$file")" || exit 1
+			# Little of the time goes into making inputs short, and none of the list into the test's own input.
+			go test -run '^$' -fuzz "^$target\$" -fuzztime 30s -fuzzminimizetime 100x "./$(dirname "$file")" </dev/null || exit 1
 		done || exit 1
 	done
 }

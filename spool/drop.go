@@ -147,20 +147,26 @@ func (p Drop) Reject(name string) (string, error) {
 	return to, p.fs().Rename(filepath.Join(p.newDir(), name), to)
 }
 
-// Sweep removes from drop/tmp what has not been written to for 36 hours.
+// Sweep removes from drop/tmp what has not been written to for 36 hours. Folders, which nobody but their maker can empty,
+// stay. The error is the first of them, however many there were.
 func (p Drop) Sweep(now time.Time) error {
 	dir := filepath.Join(p.Path, tmpDir)
-	names, err := p.fs().ReadDir(dir)
-	errs := []error{err}
+	names, first := p.fs().ReadDir(dir)
 	for _, name := range names {
-		path := filepath.Join(dir, name)
-		info, err := p.fs().Stat(path)
-		if err == nil && now.Sub(info.Changed) > tmpAge {
-			err = p.fs().Remove(path)
+		err := p.sweep(filepath.Join(dir, name), now)
+		if first == nil && !errors.Is(err, unix.ENOENT) { // its maker was quicker
+			first = err
 		}
-		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return first
+}
+
+func (p Drop) sweep(path string, now time.Time) error {
+	info, err := p.fs().Stat(path)
+	if err != nil || info.dir() || now.Sub(info.Changed) <= tmpAge {
+		return err
+	}
+	return p.fs().Remove(path)
 }
 
 // plainName keeps a name from leading out of the folder.

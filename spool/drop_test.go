@@ -236,11 +236,21 @@ func TestOldFilesAreSweptFromDropTmp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	old := now.Add(-37 * time.Hour)
+	in := func(name string) string { return filepath.Join(drop.Path, "tmp", name) }
+	for _, err := range []error{
+		os.Mkdir(in("folder"), 0o700), os.Chtimes(in("folder"), old, old), os.Symlink("/nowhere", in("link")), syscall.Mkfifo(in("fifo"), 0o600),
+		os.Chtimes(in("fifo"), old, old),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := drop.Sweep(now); err != nil {
 		t.Error(err)
 	}
 	names, err := os.ReadDir(filepath.Join(drop.Path, "tmp"))
-	if len(names) != 1 || names[0].Name() != "young" {
+	if len(names) != 3 || names[0].Name() != "folder" || names[1].Name() != "link" || names[2].Name() != "young" {
 		t.Errorf("drop/tmp holds %v, %v", names, err)
 	}
 }

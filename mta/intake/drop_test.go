@@ -241,6 +241,162 @@ func TestHostileDropFilesDoNotStopTheOthers(t *testing.T) {
 	}
 }
 
+// meddled is a Store that does something to the file when the message is about to be copied into it.
+type meddled struct {
+	*memory
+	meddle func()
+}
+
+func (m meddled) Create(ctx context.Context, id spool.ID) (spool.Writer, error) {
+	m.meddle()
+	return m.memory.Create(ctx, id)
+}
+
+// Its owner can write to a file, still open, while it is taken: what gets into the Store is what was handed in, or
+// nothing.
+func TestDropFileThatChangesWhileItIsTaken(t *testing.T) {
+	content := "Subject: s\r\n\r\n" + strings.Repeat("line of the body\r\n", 20_000)
+	for _, tt := range []struct {
+		name   string
+		change func(f *os.File, size int64) error
+		taken  bool
+	}{
+		{"nothing", func(*os.File, int64) error { return nil }, true},
+		{"cut in the content", func(f *os.File, size int64) error { return f.Truncate(size / 2) }, false},
+		{"cut to nothing", func(f *os.File, size int64) error { return f.Truncate(0) }, false},
+		{"cut and grown again", func(f *os.File, size int64) error { return errors.Join(f.Truncate(size/2), f.Truncate(size)) }, false},
+		{"octets behind the record", func(f *os.File, size int64) error { _, err := f.WriteAt([]byte("more"), size); return err }, true},
+		{"made huge", func(f *os.File, size int64) error { return f.Truncate(1 << 40) }, true},
+		{"another content", func(f *os.File, size int64) error { _, err := f.WriteAt([]byte("X"), size/2); return err }, false},
+		{"another size in the head", func(f *os.File, size int64) error { _, err := f.WriteAt([]byte("XXXXXXXX"), 20); return err }, true},
+		{"other recipients", func(f *os.File, size int64) error { _, err := f.WriteAt([]byte("eve"), size-10); return err }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := dropFolder(t)
+			m := new(memory)
+			i := newIntake(m)
+			e, _ := once(i, d)
+			f, err := os.OpenFile(filepath.Join(e.dir, leave(t, d, plain, content)), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			info, err := f.Stat()
+			if err != nil {
+				t.Fatal(err)
+			}
+			i.Store = meddled{m, func() {
+				if err := tt.change(f, info.Size()); err != nil {
+					t.Error(err)
+				}
+			}}
+			if err := e.scan(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			wantNames(t, e.dir, 0)
+			corrupt := filepath.Join(filepath.Dir(d.Path), "corrupt")
+			if !tt.taken {
+				m.wantNothing(t)
+				wantNames(t, corrupt, 1)
+				return
+			}
+			wantNames(t, corrupt, 0)
+			got := m.one(t)
+			if _, body, _ := strings.Cut(got.content, "\r\n\r\n"); "Subject: s\r\n\r\n"+body != content {
+				t.Errorf("%d octets of body", len(body))
+			}
+			if len(got.env.Rcpts) != 1 || got.env.Rcpts[0].Addr != "bob@"+host {
+				t.Errorf("recipients %+v", got.env.Rcpts)
+			}
+		})
+	}
+}
+
+// Between a look at the folder, at the file and at the name again, what bears the name may be replaced: nothing but what
+// was opened is taken, and nothing but a file of one name is moved or removed.
+func TestDropNameThatBecomesSomethingElse(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, replace := range map[string]func(path string) error{
+		"a link":          func(path string) error { return os.Symlink(secret, path) },
+		"a second name":   func(path string) error { return os.Link(secret, path) },
+		"a folder":        func(path string) error { return os.MkdirAll(filepath.Join(path, "new"), 0o700) },
+		"a pipe":          func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"nothing":         func(path string) error { return nil },
+		"another message": func(path string) error { return os.Rename(filepath.Join(filepath.Dir(path), "other"), path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := dropFolder(t)
+			m := new(memory)
+			i := newIntake(m)
+			e, log := once(i, d)
+			path := filepath.Join(e.dir, leave(t, d, plain, "Subject: s\r\n\r\nfirst\r\n"))
+			other := leave(t, d, plain, "Subject: s\r\n\r\nother\r\n")
+			if err := os.Rename(filepath.Join(e.dir, other), filepath.Join(e.dir, "other")); err != nil {
+				t.Fatal(err)
+			}
+			meddle := func() {
+				if err := errors.Join(os.Remove(path), replace(path)); err != nil {
+					t.Error(err)
+				}
+			}
+			// Once while it is copied, and once before it is opened.
+			i.Store = meddled{m, meddle}
+			if !e.take(t.Context(), filepath.Base(path)) {
+				t.Errorf("the message that was open was not taken: %s", log)
+			}
+			i.Store = m
+			for range 2 {
+				if err := e.scan(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			firsts := 0
+			for _, msg := range m.all() {
+				if strings.Contains(msg.content, "secret") || len(msg.env.Rcpts) != 1 {
+					t.Errorf("taken: %+v", msg)
+				}
+				firsts += strings.Count(msg.content, "first")
+			}
+			if firsts != 1 {
+				t.Errorf("the first message is there %d times", firsts)
+			}
+			if b, err := os.ReadFile(secret); err != nil || string(b) != "secret" {
+				t.Errorf("the file elsewhere is %q, %v", b, err)
+			}
+			wantNames(t, filepath.Join(filepath.Dir(d.Path), "corrupt"), 0)
+		})
+	}
+}
+
+// A name says nothing: whatever it is, the message in the file is taken, and the log stays in one line.
+func TestDropNamesMayBeOdd(t *testing.T) {
+	d := dropFolder(t)
+	m := new(memory)
+	e, log := once(newIntake(m), d)
+	list := []string{"-rf", ".hidden", "...", "esc\x1b[2J\nline\rend", "\xff\xfe", strings.Repeat("n", 255), "01ARZ3NDEKTSV4RRFF", " ", "id=1 uid=0"}
+	for _, name := range list {
+		from := leave(t, d, plain, "Subject: s\r\n\r\n")
+		if err := os.Rename(filepath.Join(e.dir, from), filepath.Join(e.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.scan(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantNames(t, e.dir, 0)
+	if got := len(m.all()); got != len(list) {
+		t.Errorf("%d messages of %d", got, len(list))
+	}
+	for line := range strings.Lines(log.String()) {
+		if !strings.HasPrefix(line, "time=") || strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\x1b\r\n") {
+			t.Errorf("the log says %q", line)
+		}
+	}
+}
+
 // A message with two names may just be on its way from drop/tmp.
 func TestDropFileWithTwoNamesIsTakenOnceItHasOne(t *testing.T) {
 	d := dropFolder(t)
