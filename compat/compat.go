@@ -6,7 +6,7 @@
 // (qualifying names, missing fields, Received) is done by the daemon, which trusts nothing of what is said here.
 //
 // The status is one of sysexits(3). 0 means that the message is durable. Otherwise nothing was queued, and one line
-// on stderr says why.
+// on stderr says why. Only a dialogue (-bs) may have had several messages: of each its reply tells.
 //
 // Callers are cron, PHP, mail programs and whoever can pass them arguments, so all input is hostile. No option opens a
 // file to write, runs a program, or reads a file with more rights than the caller's. The package keeps start-up short:
