@@ -40,7 +40,12 @@ type Mailbox struct {
 	Err error
 
 	bare int // where the domain is to be added in the list; 0 where there is one
+	// Where Addr stands in the list. Both parts are within local where domain is empty.
+	local, domain span
 }
+
+// span is a part of a list: s[start:end].
+type span struct{ start, end int }
 
 // ParseList gives all members of an address list: an operand of sendmail, or the value or body of a To field.
 //
@@ -78,6 +83,8 @@ type token struct {
 	quoted     bool // a word that holds a quoted string
 	start, end int
 }
+
+func (t token) span() span { return span{t.start, t.end} }
 
 // listParser reads a list from left to right, once. A member ends at a separator or with its ">".
 type listParser struct {
@@ -252,6 +259,9 @@ func (p *listParser) skipLiteral() {
 	p.fail(errDomain)
 }
 
+// wordEnds are the octets that end a word, but within quotation marks.
+const wordEnds = " \t\r\n,;:<>(@"
+
 // skipWord goes behind atoms and quoted strings that touch each other.
 func (p *listParser) skipWord() {
 	t := token{kind: word, start: p.i}
@@ -268,7 +278,7 @@ func (p *listParser) skipWord() {
 		case isControl(rune(c)) && strings.IndexByte("\t\r\n", c) < 0:
 			p.fail(errControl)
 			p.i++
-		case strings.IndexByte(" \t\r\n,;:<>(@", c) >= 0:
+		case strings.IndexByte(wordEnds, c) >= 0:
 			t.end = p.i
 			p.add(t)
 			return
@@ -424,10 +434,12 @@ func (p *listParser) address(tokens []token) (m Mailbox, used int, err error) {
 func (p *listParser) bareName(t token) (Mailbox, error) {
 	content := p.content(t)
 	if i := strings.LastIndexByte(content, '@'); t.quoted && i >= 0 {
-		return quotedAddress(content, i)
+		m, err := quotedAddress(content, i)
+		m.local = t.span()
+		return m, err
 	}
 	local, noAlias, err := p.local(t, false)
-	return checked(Mailbox{Addr: local, NoAlias: noAlias, bare: t.end}, err)
+	return checked(Mailbox{Addr: local, NoAlias: noAlias, bare: t.end, local: t.span()}, err)
 }
 
 func quotedAddress(content string, i int) (Mailbox, error) {
@@ -451,10 +463,13 @@ func (p *listParser) pair(l, d token) (Mailbox, error) {
 	if d.kind == word {
 		domain, err = checkDomain(domain)
 	}
+	m := Mailbox{NoAlias: noAlias, local: l.span(), domain: d.span()}
 	if err == nil && l.end+1 == d.start && local == p.s[l.start:l.end] && domain == p.s[d.start:d.end] {
-		return checked(Mailbox{Addr: p.s[l.start:d.end], NoAlias: noAlias}, nil) // nothing to build: most of them
+		m.Addr = p.s[l.start:d.end] // nothing to build: most of them
+	} else {
+		m.Addr = local + "@" + domain
 	}
-	return checked(Mailbox{Addr: local + "@" + domain, NoAlias: noAlias}, err)
+	return checked(m, err)
 }
 
 func checked(m Mailbox, err error) (Mailbox, error) {

@@ -21,6 +21,67 @@ func QualifyField(f Field, origin string) Field {
 	return f
 }
 
+// ReplaceAddrs puts replace(Addr) in the place of each address in an address field. Names, comments, white space and
+// line ends stay where they are, also those within an address, and so does what is no address. What replace gives must
+// be as Mailbox.Addr, with a domain. A field that would grow beyond MaxField stays as it is.
+func ReplaceAddrs(f Field, replace func(addr string) string) Field {
+	e := editor{s: f.Body}
+	for m := range Mailboxes(f.Body) {
+		if m.Err != nil {
+			continue
+		}
+		if addr := replace(m.Addr); addr != m.Addr {
+			e.replace(m, addr)
+		}
+		if e.b.Len() > MaxField {
+			return f
+		}
+	}
+	if body := e.String(); len(f.Name)+len(":")+len(body) <= MaxField {
+		f.Body = body
+	}
+	return f
+}
+
+// editor changes parts of a list from left to right.
+type editor struct {
+	s    string
+	done int // octets of s that are in b, or replaced
+	b    strings.Builder
+}
+
+// replace changes of the address of m only the part that differs.
+func (e *editor) replace(m Mailbox, addr string) {
+	if m.domain == (span{}) {
+		e.put(m.local, addr)
+		return
+	}
+	oldLocal, oldDomain := SplitAddr(m.Addr)
+	local, domain := SplitAddr(addr)
+	if local != oldLocal {
+		e.put(m.local, local)
+	}
+	if domain != oldDomain {
+		e.put(m.domain, domain)
+	}
+}
+
+func (e *editor) put(at span, text string) {
+	e.b.WriteString(e.s[e.done:at.start])
+	e.b.WriteString(text)
+	e.done = at.end
+	if at.end < len(e.s) && strings.IndexByte(wordEnds, e.s[at.end]) < 0 {
+		e.b.WriteByte(' ') // a literal may touch what follows, a name may not
+	}
+}
+
+func (e *editor) String() string {
+	if e.done == 0 {
+		return e.s
+	}
+	return e.b.String() + e.s[e.done:]
+}
+
 // Qualify puts "@origin" behind an address (as Mailbox.Addr) that has no domain.
 func Qualify(addr, origin string) string {
 	if _, domain := SplitAddr(addr); domain != "" || addr == "" {
