@@ -118,6 +118,11 @@ func unquoted(text string) bool {
 	return ok && value != "" && !strings.ContainsAny(value, "\"'[]{}=") && value != "true" && value != "false"
 }
 
+// NameFaultf notes that the name of k itself is wrong, where names are free.
+func (d *Document) NameFaultf(k Key, format string, args ...any) {
+	d.fault(k, true, fmt.Sprintf(format, args...))
+}
+
 // Faultf notes that the value at k is wrong. Where k is not in the file, the table around it is pointed at. A value is
 // found wrong once: what follows from the first fault is not worth a second line.
 func (d *Document) Faultf(k Key, format string, args ...any) {
@@ -201,15 +206,12 @@ func (d *Document) CheckName(k Key, name *string) {
 		}
 		return
 	}
-	clean, err := Name(*name)
-	switch {
-	case err != nil:
+	clean, err := Domain(*name)
+	if err != nil {
 		d.Faultf(k, "%v", err)
-	case strings.Trim(clean[strings.LastIndexByte(clean, '.')+1:], "0123456789") == "":
-		d.Faultf(k, "must be a name, not the number or address %q", clean) // no top-level domain is one (RFC 3696 2)
-	default:
-		*name = clean
+		return
 	}
+	*name = clean
 }
 
 func lineAndColumn(text string, at int) (line, column int) {

@@ -229,7 +229,7 @@ func hint(root reflect.Type, k Key, name string) string {
 	switch {
 	case len(tables) > 0:
 		return " (it belongs in " + strings.Join(tables, " or ") + ")"
-	case len(names) <= 12:
+	case len(names) <= 16:
 		return " (known here: " + strings.Join(names, ", ") + ")"
 	}
 	return ""

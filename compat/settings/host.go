@@ -26,6 +26,15 @@ func Name(name string) (string, error) {
 	return strings.ToLower(name), nil
 }
 
+// Domain is Name for what is to be found in DNS: no number or address, as no top-level domain is one (RFC 3696 2).
+func Domain(name string) (string, error) {
+	clean, err := Name(name)
+	if err == nil && strings.Trim(clean[strings.LastIndexByte(clean, '.')+1:], "0123456789") == "" {
+		return "", fmt.Errorf("must be a name, not the number or address %q", clean)
+	}
+	return clean, err
+}
+
 func checkLabel(label string) error {
 	switch {
 	case label == "":

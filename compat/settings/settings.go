@@ -1,6 +1,6 @@
-// Package settings reads the part of signpost.toml that the sendmail command needs: hostname, origin, the table
-// [spool] and the place of the aliases file. mta/config reads the whole file through the same Document, so that both
-// say the same about it.
+// Package settings reads the part of signpost.toml that the sendmail command needs: hostname, origin, the tables
+// [spool] and [rewrite], and the place of the aliases file. mta/config reads the whole file through the same Document,
+// so that both say the same about it.
 //
 // Read is tolerant where mta/config is strict, because a mistake in a table that sendmail never looks at must not
 // stop a cron job's mail. What it cannot tolerate is doubt about [spool]: a message left in a folder that no daemon
@@ -27,10 +27,11 @@ const (
 
 // Settings is what the sendmail command takes from the configuration.
 type Settings struct {
-	Hostname string `toml:"hostname"` // empty where the file does not name it; see Complete
-	Origin   string `toml:"origin"`   // likewise
-	Spool    Spool  `toml:"spool"`
-	Local    Local  `toml:"local"`
+	Hostname string  `toml:"hostname"` // empty where the file does not name it; see Complete
+	Origin   string  `toml:"origin"`   // likewise
+	Spool    Spool   `toml:"spool"`
+	Rewrite  Rewrite `toml:"rewrite"`
+	Local    Local   `toml:"local"`
 }
 
 // Spool is the table [spool]. Paths are absolute once read.
@@ -46,6 +47,12 @@ type Spool struct {
 type Quota struct {
 	MessagesPerHour int            `toml:"messages_per_hour"`
 	Users           map[string]int `toml:"users"` // by login name or uid, in place of MessagesPerHour
+}
+
+// Rewrite is the table [rewrite]: what the daemon changes of senders. What the patterns mean is up to compat/rewrite.
+type Rewrite struct {
+	Senders map[string]string `toml:"senders"` // by pattern, what takes the place of the addresses that match
+	Align   bool              `toml:"align"`   // the envelope sender takes the From: domain when that is signed here
 }
 
 // Local is the part of the table [local] that the sendmail command reads.
@@ -70,9 +77,12 @@ func DefaultTable() Spool {
 	}
 }
 
+// DefaultRewrite is the table [rewrite] in force where the file has none: nothing is changed.
+func DefaultRewrite() Rewrite { return Rewrite{Senders: map[string]string{}} }
+
 // Default is what is in force without a configuration file.
 func Default() Settings {
-	return Settings{Spool: DefaultTable(), Local: Local{Aliases: DefaultAliases}}
+	return Settings{Spool: DefaultTable(), Rewrite: DefaultRewrite(), Local: Local{Aliases: DefaultAliases}}
 }
 
 // Complete fills in the names which the file left open from what the host says of itself (FindHostname, FindOrigin).
@@ -124,7 +134,7 @@ func (s *Settings) take(d *Document) {
 // the spool is elsewhere.
 func ours(values map[string]any) map[string]any {
 	kept := map[string]any{}
-	for _, name := range []string{"hostname", "origin", "spool"} {
+	for _, name := range []string{"hostname", "origin", "spool", "rewrite"} {
 		if v, ok := values[name]; ok {
 			kept[name] = v
 		}

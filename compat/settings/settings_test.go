@@ -53,6 +53,11 @@ func TestReadFillsInDefaults(t *testing.T) {
 			s.Spool.MaxMessageSize, s.Spool.MinFree = 2<<20, 0
 			return s
 		}},
+		{"rules for senders are taken as they stand", "[rewrite]\nalign = true\nsenders = { \"Root@*\" = \"ops\", \"@b.example\" = \"\" }\n", func(string) Settings {
+			s := Default()
+			s.Rewrite = Rewrite{Senders: map[string]string{"Root@*": "ops", "@b.example": ""}, Align: true}
+			return s
+		}},
 		{"a byte order mark is no key", "\ufefforigin = \"example.org\"\n", func(string) Settings {
 			s := Default()
 			s.Origin = "example.org"

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"signpost/compat/rewrite"
 	"signpost/compat/settings"
 )
 
@@ -20,6 +21,7 @@ func at(names ...string) settings.Key { return settings.At(names...) }
 func (k check) all() {
 	k.top()
 	k.c.Spool.Check(k.Document)
+	k.rewrite()
 	k.dns()
 	k.delivery()
 	k.routes()
@@ -34,6 +36,18 @@ func (k check) top() {
 	k.mailTo(at("postmaster"), k.c.Postmaster)
 	if k.c.Root != "" {
 		k.mailTo(at("root"), k.c.Root)
+	}
+}
+
+func (k check) rewrite() {
+	_, faults := rewrite.New(k.c.Rewrite.Senders)
+	for _, f := range faults {
+		at := at("rewrite", "senders", f.Pattern)
+		if f.Target {
+			k.Faultf(at, "%v", f.Err)
+		} else {
+			k.NameFaultf(at, "%v", f.Err)
+		}
 	}
 }
 

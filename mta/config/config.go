@@ -25,13 +25,14 @@ type Config struct {
 	Postmaster string `toml:"postmaster"` // gets what nobody else can get; a local name or an address
 	Root       string `toml:"root"`       // gets root's mail, before aliases; empty: as the aliases say
 
-	Spool    settings.Spool `toml:"spool"`
-	DNS      DNS            `toml:"dns"`
-	Delivery Delivery       `toml:"delivery"`
-	Routes   []Route        `toml:"route"`
-	DKIM     []DKIM         `toml:"dkim"`
-	Local    Local          `toml:"local"`
-	Log      Log            `toml:"log"`
+	Spool    settings.Spool   `toml:"spool"`
+	Rewrite  settings.Rewrite `toml:"rewrite"`
+	DNS      DNS              `toml:"dns"`
+	Delivery Delivery         `toml:"delivery"`
+	Routes   []Route          `toml:"route"`
+	DKIM     []DKIM           `toml:"dkim"`
+	Local    Local            `toml:"local"`
+	Log      Log              `toml:"log"`
 }
 
 // DNS is the table [dns].
@@ -146,6 +147,7 @@ func fixed() Config {
 		User:       "signpost",
 		Postmaster: "root",
 		Spool:      settings.DefaultTable(),
+		Rewrite:    settings.DefaultRewrite(),
 		DNS:        DNS{Servers: []string{}, Timeout: 5 * second},
 		Delivery: Delivery{
 			Expire:       5 * day,

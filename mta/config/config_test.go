@@ -40,6 +40,12 @@ messages_per_hour = 100
 www-data = 500
 "1000" = 0
 
+[rewrite]
+align = true
+[rewrite.senders]
+"root@*" = "Ops@Example.org"
+"@WWW1.example.org" = "@example.org"
+
 [dns]
 servers = ["127.0.0.53", "[2001:db8::53]:5353"]
 timeout = "2500ms"
@@ -108,6 +114,8 @@ func TestReadTakesEveryKey(t *testing.T) {
 		Hostname: "www1.example.org", Origin: "example.org", User: "mail", Postmaster: "ann@example.org", Root: "ann",
 		Spool: settings.Spool{Path: "/srv/spool", Socket: "/srv/spool/submit.sock", MaxMessageSize: 10 << 20,
 			Quota: settings.Quota{MessagesPerHour: 100, Users: map[string]int{"www-data": 500, "1000": 0}}},
+		Rewrite: settings.Rewrite{Align: true,
+			Senders: map[string]string{"root@*": "Ops@Example.org", "@WWW1.example.org": "@example.org"}},
 		DNS: DNS{Servers: []string{"127.0.0.53:53", "[2001:db8::53]:5353"}, Timeout: 2500e6},
 		Delivery: Delivery{Expire: 2 * day, Retry: settings.Durations{30 * second, 10 * minute}, Port: 2525, Connections: 3,
 			TLS: "none", IP: "ipv4", Source: []string{"192.0.2.7", "2001:db8::7"}, PrivateMX: true,
@@ -218,7 +226,8 @@ func TestReadAgreesWithSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole := settings.Settings{Hostname: c.Hostname, Origin: c.Origin, Spool: c.Spool, Local: settings.Local{Aliases: c.Local.Aliases}}
+		whole := settings.Settings{Hostname: c.Hostname, Origin: c.Origin, Spool: c.Spool, Rewrite: c.Rewrite,
+			Local: settings.Local{Aliases: c.Local.Aliases}}
 		if !reflect.DeepEqual(small, whole) {
 			t.Errorf("%s: settings says %+v, config %+v", name, small, whole)
 		}
@@ -257,6 +266,7 @@ func requireRoundTrip(t *testing.T, name string, c Config) {
 func FuzzRead(f *testing.F) {
 	f.Add(full)
 	f.Add("route = [{ relay = [\"\", \"smtp://[::1]:5\"] }]\n[dkim]\n")
+	f.Add("[rewrite]\nsenders = {\"*\" = \"@a.example\", \"b@.c\" = 1}\n")
 	f.Add("[spool]\nmax = \"1\\\nx\"\n") // the parser quotes the line end in its message
 	f.Add("[delivery]\nretry = [\"5m\"]\nexpire = \"1m\"\nsource = [1, \"::ffff:192.0.2.1\"]\n[local]\nmailbox = \"{user}{home}\"\n")
 	f.Fuzz(func(t *testing.T, text string) {
