@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"signpost/compat/header"
+	"signpost/compat/rewrite"
 	"signpost/mta/config"
 	"signpost/mta/dns"
 	"signpost/mta/intake"
@@ -73,6 +74,8 @@ func (d *Daemon) assemble(cfg config.Config) (*parts, error) {
 		Store:    d.dir,
 		Hostname: cfg.Hostname,
 		Origin:   cfg.Origin,
+		Rewrite:  newRules(cfg),
+		Align:    alignment(cfg, signer),
 		MaxSize:  int64(cfg.Spool.MaxMessageSize),
 		User:     people.byUID,
 		Account:  people.byName,
@@ -111,6 +114,30 @@ func newSigner(cfg config.Config) (*sign.Signer, error) {
 		keys[i] = sign.Key{Domain: k.Domain, Selector: k.Selector, Path: k.Key, Headers: k.Headers, Subdomains: k.Subdomains}
 	}
 	return sign.New(keys)
+}
+
+// newRules makes the rules for senders. What is wrong with one, the configuration has said.
+func newRules(cfg config.Config) rewrite.Rules {
+	rules, _ := rewrite.New(cfg.Rewrite.Senders)
+	rules.ASCII = func(domain string) string {
+		ascii, err := sign.ASCIIDomain(domain)
+		if err != nil {
+			return domain
+		}
+		return ascii
+	}
+	return rules
+}
+
+// alignment is what intake.Intake.Align wants.
+func alignment(cfg config.Config, signer *sign.Signer) func(string) (string, bool) {
+	if !cfg.Rewrite.Align {
+		return nil
+	}
+	return func(from string) (string, bool) {
+		domain, err := sign.ASCIIDomain(from)
+		return domain, err == nil && signer.Signs(domain)
+	}
 }
 
 func newResolver(cfg config.Config) *dns.Client {

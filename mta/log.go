@@ -53,6 +53,9 @@ func (n *notes) accepted(a intake.Accepted) {
 	if a.Envelope.Parent != "" {
 		args = append(args, "parent", a.Envelope.Parent)
 	}
+	for _, r := range a.Envelope.Rewritten {
+		args = append(args, "rewritten", fmt.Sprintf("%s %s to %s by %s", r.What, r.Old, r.New, r.Rule))
+	}
 	for _, note := range a.Notes {
 		args = append(args, "note", note)
 	}
@@ -61,7 +64,7 @@ func (n *notes) accepted(a intake.Accepted) {
 		n.log.Info("held", "id", a.ID, "from", a.Envelope.Sender, "status", "held", "reply", a.Envelope.Held)
 	}
 	r := history.Record{Time: a.Envelope.Arrived, ID: a.ID, What: "accepted", From: a.Envelope.Sender, Size: a.Size, Origin: &o,
-		Held: a.Envelope.Held, Parent: a.Envelope.Parent, MsgID: a.MsgID, Notes: a.Notes}
+		Held: a.Envelope.Held, Parent: a.Envelope.Parent, MsgID: a.MsgID, Notes: a.Notes, Rewritten: a.Envelope.Rewritten}
 	for _, to := range a.Envelope.Rcpts {
 		r.Rcpts = append(r.Rcpts, history.RcptOf(to))
 	}

@@ -356,6 +356,35 @@ func decodeProcess(b []byte) (Process, error) {
 	return p, d.err
 }
 
+func (r Rewriting) encode(e *encoder) {
+	e.text(1, r.What)
+	e.text(2, r.Old)
+	e.text(3, r.New)
+	e.text(4, r.Rule)
+}
+
+// rewriting appends the change in the current field to list. More than are kept are left out.
+func (d *decoder) rewriting(list []Rewriting) []Rewriting {
+	var r Rewriting
+	in := decoder{rest: d.value}
+	for in.next() {
+		switch in.tag {
+		case 1:
+			r.What = in.text()
+		case 2:
+			r.Old = in.text()
+		case 3:
+			r.New = in.text()
+		case 4:
+			r.Rule = in.text()
+		}
+	}
+	if d.err = in.err; d.err != nil || len(list) >= MaxRewritten {
+		return list
+	}
+	return append(list, r)
+}
+
 func (env Envelope) encode(e *encoder) {
 	e.text(1, env.Sender)
 	for _, r := range env.Rcpts {
@@ -374,6 +403,9 @@ func (env Envelope) encode(e *encoder) {
 	e.flag(11, env.Started)
 	e.time(12, env.Next)
 	e.num(13, int64(env.Tries))
+	for _, r := range env.Rewritten {
+		e.nested(14, r.encode)
+	}
 }
 
 func decodeEnvelope(b []byte) (Envelope, error) {
@@ -407,6 +439,8 @@ func decodeEnvelope(b []byte) (Envelope, error) {
 			env.Next = d.time()
 		case 13:
 			env.Tries = int(d.num())
+		case 14:
+			env.Rewritten = d.rewriting(env.Rewritten)
 		}
 	}
 	return env, d.err

@@ -47,6 +47,7 @@ func fullEnvelope() Envelope {
 			Seen: fullProcess("x"), Claims: fullProcess("y")},
 		Arrived: moment, Ret: "HDRS", EnvID: "e", Parent: "01M8533K3JF2KWJRTM", Held: "h", Queued: true, Warned: true,
 		Started: true, Next: time.Unix(-1<<40, 1), Tries: -5,
+		Rewritten: []Rewriting{{"envelope", "a@x", "b@y", "a@*"}, {What: "From", Old: "\xff\n"}},
 	}
 }
 

@@ -59,6 +59,19 @@ type Envelope struct {
 	Started bool        // Expand has been recorded
 	Next    time.Time   // when it is to be tried next; zero: now
 	Tries   int         // times that a Record has set Next
+	// Rewritten is what was changed of the senders' addresses when the message was accepted, MaxRewritten at most.
+	Rewritten []Rewriting
+}
+
+// MaxRewritten is how many changes of addresses are kept of a message. A From field could hold thousands.
+const MaxRewritten = 10
+
+// Rewriting is one change of a sender's address.
+type Rewriting struct {
+	What string `json:"what"` // "envelope", or the name of the header field: "From"
+	Old  string `json:"old"`
+	New  string `json:"new"`
+	Rule string `json:"rule"` // pattern in [rewrite].senders; "align" for that key
 }
 
 // Origin is who handed a message in. What the kernel or an authentication proved stands apart from what only looks so:

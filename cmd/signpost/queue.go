@@ -148,6 +148,9 @@ func showMessage(ctx context.Context, out io.Writer, a control.Admin, id spool.I
 	printMessage(w, m, time.Now())
 	fmt.Fprintf(w, "    handed in by %s\n", origin(&m.Origin))
 	printCaller(w, &m.Origin)
+	for _, c := range m.Rewritten {
+		fmt.Fprintf(w, "    %s\n", rewritten(c))
+	}
 	for _, r := range m.Rcpts {
 		if r.Outcome != "" {
 			fmt.Fprintf(w, "    %s\n", outcome(r))

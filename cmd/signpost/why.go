@@ -103,6 +103,9 @@ func (s *story) print(w io.Writer) {
 		case "accepted":
 			fmt.Fprintf(w, "  %s  accepted from %s, %s, handed in by %s\n", at, bracket(r.From), octets(r.Size), origin(r.Origin))
 			printCaller(w, r.Origin)
+			for _, c := range r.Rewritten {
+				fmt.Fprintf(w, "      %s\n", rewritten(c))
+			}
 			for _, to := range r.Rcpts {
 				fmt.Fprintf(w, "      to %s\n", target(to))
 			}
@@ -121,6 +124,19 @@ func (s *story) print(w io.Writer) {
 			fmt.Fprintf(w, "      %s\n", printable(n))
 		}
 	}
+}
+
+// rewritten tells one change of a sender's address, and why it was made.
+func rewritten(c spool.Rewriting) string {
+	where := c.What + ":"
+	if c.What == "envelope" {
+		where = "envelope sender"
+	}
+	why := `as [rewrite] says for "` + c.Rule + `"`
+	if c.Rule == "align" {
+		why = "as [rewrite] says by align, and From: has this domain, which is signed here"
+	}
+	return printable(fmt.Sprintf("%s <%s> became <%s>, %s", where, c.Old, c.New, why))
 }
 
 // happened puts what is no attempt into words.

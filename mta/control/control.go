@@ -49,7 +49,9 @@ type Message struct {
 	Held    string         `json:"held,omitempty"`
 	Parent  spool.ID       `json:"parent,omitempty"`
 	Origin  spool.Origin   `json:"origin"`
-	Error   string         `json:"error,omitempty"` // why the rest is not known
+	// Rewritten is what was changed of the senders' addresses.
+	Rewritten []spool.Rewriting `json:"rewritten,omitempty"`
+	Error     string            `json:"error,omitempty"` // why the rest is not known
 }
 
 // Reason is why the message waits: its first recipient's last answer.
@@ -147,7 +149,7 @@ func (s *Spool) Show(_ context.Context, id spool.ID) (Message, error) {
 
 func describe(id spool.ID, env spool.Envelope, size int64, active bool) Message {
 	m := Message{ID: id, State: "waiting", Arrived: env.Arrived, Size: size, Sender: env.Sender, Tries: env.Tries,
-		Held: env.Held, Parent: env.Parent, Origin: env.Origin, Rcpts: make([]history.Rcpt, len(env.Rcpts))}
+		Held: env.Held, Parent: env.Parent, Origin: env.Origin, Rewritten: env.Rewritten, Rcpts: make([]history.Rcpt, len(env.Rcpts))}
 	for i, r := range env.Rcpts {
 		m.Rcpts[i] = history.RcptOf(r)
 		if !r.Settled() {

@@ -16,21 +16,22 @@ import (
 
 // Record is one thing that happened to one message. Its JSON form is stable.
 type Record struct {
-	Time     time.Time     `json:"time"` // the first two fields stay where they are: Search looks for them there
-	ID       spool.ID      `json:"id"`
-	What     string        `json:"what"` // "accepted" or the What of queue.Event
-	From     string        `json:"from"`
-	Rcpts    []Rcpt        `json:"rcpts,omitempty"`
-	Size     int64         `json:"size,omitempty"`
-	MsgID    string        `json:"msgid,omitempty"`
-	Origin   *spool.Origin `json:"origin,omitempty"`   // of "accepted"
-	Parent   spool.ID      `json:"parent,omitempty"`   // of a bounce: the message it speaks of
-	Held     string        `json:"held,omitempty"`     // of "accepted": why it was put on hold then
-	Notes    []string      `json:"notes,omitempty"`    // what was changed in the message
-	Story    []string      `json:"story,omitempty"`    // the dialogue of an attempt
-	Diverted string        `json:"diverted,omitempty"` // of an attempt: where the message went instead of to its recipients
-	Next     *time.Time    `json:"next,omitempty"`
-	Gone     bool          `json:"gone,omitempty"` // the message has left the spool
+	Time      time.Time         `json:"time"` // the first two fields stay where they are: Search looks for them there
+	ID        spool.ID          `json:"id"`
+	What      string            `json:"what"` // "accepted" or the What of queue.Event
+	From      string            `json:"from"`
+	Rcpts     []Rcpt            `json:"rcpts,omitempty"`
+	Size      int64             `json:"size,omitempty"`
+	MsgID     string            `json:"msgid,omitempty"`
+	Origin    *spool.Origin     `json:"origin,omitempty"`    // of "accepted"
+	Rewritten []spool.Rewriting `json:"rewritten,omitempty"` // of "accepted"
+	Parent    spool.ID          `json:"parent,omitempty"`    // of a bounce: the message it speaks of
+	Held      string            `json:"held,omitempty"`      // of "accepted": why it was put on hold then
+	Notes     []string          `json:"notes,omitempty"`     // what was changed in the message
+	Story     []string          `json:"story,omitempty"`     // the dialogue of an attempt
+	Diverted  string            `json:"diverted,omitempty"`  // of an attempt: where the message went instead of to its recipients
+	Next      *time.Time        `json:"next,omitempty"`
+	Gone      bool              `json:"gone,omitempty"` // the message has left the spool
 }
 
 // Rcpt is a recipient and its result.

@@ -143,6 +143,9 @@ func (r *Record) speaksOf(address string) bool {
 	if strings.EqualFold(r.From, address) {
 		return true
 	}
+	if slices.ContainsFunc(r.Rewritten, func(x spool.Rewriting) bool { return strings.EqualFold(x.Old, address) }) {
+		return true
+	}
 	return slices.ContainsFunc(r.Rcpts, func(x Rcpt) bool {
 		return strings.EqualFold(x.Addr, address) || strings.EqualFold(x.Original, address)
 	})

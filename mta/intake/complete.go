@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ type stamp struct {
 	at       time.Time    // when it was handed in: Date
 	now      time.Time    // when it was taken: Received
 	from     header.Field // the From to be added where there is none
+	senders  *rewriter
 }
 
 // completed is a header ready to be sent.
@@ -26,6 +28,7 @@ type completed struct {
 	head  []byte // with the empty line at its end
 	hops  int    // Received fields it came with
 	msgid string // value of Message-ID
+	from  string // value of From
 }
 
 // fromAside is the name that a second From gets: RFC 5322 3.6 allows one, receivers refuse more, and a signature would
@@ -35,14 +38,18 @@ const fromAside = "X-Original-From"
 // dateForm is the date-time of RFC 5322 3.3.
 const dateForm = "Mon, 2 Jan 2006 15:04:05 -0700"
 
-// complete takes out what is never sent, adds what must be there (RFC 5322 3.6, sendmail-cli.md 6) and puts the origin
-// behind bare names. Everything else stays octet for octet and in its order.
+// complete takes out what is never sent, adds what must be there (RFC 5322 3.6, sendmail-cli.md 6), puts the origin
+// behind bare names and rewrites senders. Everything else stays octet for octet and in its order.
 func complete(fields header.Header, s stamp) completed {
 	kept, hops := keep(fields, s.origin)
 	before, after := missing(kept, s)
-	c := completed{hops: hops, msgid: kept.Value("Message-ID")}
-	if c.msgid == "" {
-		c.msgid = after.Value("Message-ID")
+	for _, part := range [...]header.Header{before, kept, after} {
+		s.senders.header(part)
+	}
+	c := completed{
+		hops:  hops,
+		msgid: cmp.Or(kept.Value("Message-ID"), after.Value("Message-ID")),
+		from:  cmp.Or(kept.Value("From"), after.Value("From")),
 	}
 	c.head = s.received()
 	c.head = before.Append(c.head)

@@ -1,5 +1,5 @@
 // Package intake completes a handed-in message by the configuration and spools it: qualifying, missing fields,
-// Received, quota. It serves submit.sock and empties drop/.
+// rewritten senders, Received, quota. It serves submit.sock and empties drop/.
 //
 // Everything that comes in is hostile: any local user may write any octets to the socket and any file into drop/.
 // What the kernel proves (the peer's uid, the owner of a file) decides who somebody is; all else is a claim. The
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"signpost/compat/header"
+	"signpost/compat/rewrite"
 	"signpost/spool"
 )
 
@@ -27,7 +28,12 @@ type Intake struct {
 	Store    spool.Creator
 	Hostname string // of this host, in Received and Message-ID
 	Origin   string // domain put behind bare names
-	MaxSize  int64  // most octets of content as handed in, CRLF line ends; 0: no limit
+	// Rewrite changes the senders of envelope and header.
+	Rewrite rewrite.Rules
+	// Align tells whether mail with this From: domain is signed here, and the domain in A-labels: the envelope sender
+	// takes it. nil: it does not.
+	Align   func(from string) (domain string, ok bool)
+	MaxSize int64 // most octets of content as handed in, CRLF line ends; 0: no limit
 	// User finds the account of a uid. nil: none is known, and a caller is uid1234@Origin.
 	User func(uid int) (User, bool)
 	// Account finds the account of a login name. It decides between several names of one uid; nil: the name User
@@ -274,7 +280,12 @@ func (h *handover) bare() error {
 func (h *handover) endHeader() error {
 	head := h.split.Header()
 	h.env.Origin.Claims.Script = oneLine(head.Value("X-PHP-Originating-Script"), maxOrigin)
-	c := complete(head, h.stamp())
+	senders := &rewriter{rules: h.intake.Rewrite}
+	s := h.stamp(senders)
+	h.env.Sender = senders.sender(envelope, h.env.Sender)
+	c := complete(head, s)
+	h.env.Sender = senders.align(h.env.Sender, c.from, h.intake.Align)
+	h.env.Rewritten = senders.done
 	if err := h.checkHops(c.hops); err != nil {
 		return err
 	}
@@ -287,7 +298,8 @@ func (h *handover) endHeader() error {
 	return err
 }
 
-func (h *handover) stamp() stamp {
+// stamp is made while the envelope's sender is as it was told: the From that is added is rewritten with the others.
+func (h *handover) stamp(senders *rewriter) stamp {
 	return stamp{
 		id:       h.w.ID(),
 		hostname: h.intake.Hostname,
@@ -297,6 +309,7 @@ func (h *handover) stamp() stamp {
 		at:       h.who.At,
 		now:      h.intake.now(),
 		from:     h.fromField(),
+		senders:  senders,
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"signpost/compat/header"
 )
 
-// asciiDomain gives domain in A-labels and lower case, without a trailing dot.
-func asciiDomain(domain string) (string, error) {
+// ASCIIDomain gives domain in A-labels and lower case, without a trailing dot.
+func ASCIIDomain(domain string) (string, error) {
 	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
 	if !isASCII(domain) {
 		// Not idna.Lookup: names with an underscore are met, and DNS has nothing against them.
@@ -31,7 +31,7 @@ func asciiDomain(domain string) (string, error) {
 // CheckNames checks the domain and the selector of a key and gives the domain in A-labels and lower case. Both then
 // consist of letters, digits, "-", "_" and ".", so they can stand in a file name.
 func CheckNames(domain, selector string) (ascii string, err error) {
-	if ascii, err = asciiDomain(domain); err != nil {
+	if ascii, err = ASCIIDomain(domain); err != nil {
 		return "", err
 	}
 	return ascii, checkSelector(selector, ascii)
@@ -92,7 +92,7 @@ func fromDomains(value string) []string {
 		if !ok {
 			continue
 		}
-		domain, err := asciiDomain(domain)
+		domain, err := ASCIIDomain(domain)
 		if err == nil && !contains(domains, domain) {
 			domains = append(domains, domain)
 		}

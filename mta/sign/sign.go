@@ -137,6 +137,9 @@ func (s *Signer) keysFor(h *head) []key {
 	return distinct(keys)
 }
 
+// Signs reports whether mail from addresses of domain (as ASCIIDomain gives it) is signed.
+func (s *Signer) Signs(domain string) bool { return len(s.match(domain)) > 0 }
+
 // match finds the keys of domain itself, else those of the nearest domain above it that sign for subdomains.
 func (s *Signer) match(domain string) []key {
 	if keys, ok := s.byDomain[domain]; ok {
