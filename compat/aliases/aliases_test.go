@@ -447,10 +447,35 @@ func FuzzParseValue(f *testing.F) {
 	f.Add(`:include: "/x", \bob, "a b"@[::1], <@a,@b:c@d>`)
 	f.Add(`(((`)
 	f.Fuzz(func(t *testing.T, s string) {
-		if targets, err := ParseValue(s); err == nil {
-			checkTargets(t, targets)
+		targets, err := ParseValue(s)
+		if err != nil {
+			return
+		}
+		checkTargets(t, targets)
+		for _, want := range targets {
+			if want.Kind == User && (want.NoAlias || strings.ContainsAny(want.Text, `\@`)) {
+				continue // there is no way to write all of these
+			}
+			if again, err := ParseValue(printed(want)); err != nil || len(again) != 1 || again[0] != want {
+				t.Errorf("%q: %+v, printed as %s, is read again as %+v, %v", s, want, printed(want), again, err)
+			}
+		}
+		if more, err := ParseValue("(eve, |eve) carol, " + s); err != nil || len(more) == 0 || more[0].Text != "carol" || !slices.Equal(more[1:], targets) {
+			t.Errorf("%q: behind a comment it gives %+v, %v, not %+v", s, more, err, targets)
 		}
 	})
+}
+
+// printed is a target as it may be written.
+func printed(t Target) string {
+	quote := func(s string) string { return `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(s) + `"` }
+	switch {
+	case t.Kind == Address && t.NoAlias:
+		return `<\` + t.Text + ">"
+	case t.Kind == Address:
+		return "<" + t.Text + ">"
+	}
+	return quote(map[Kind]string{Program: "|", Include: ":include:"}[t.Kind] + t.Text)
 }
 
 // checkTargets checks what nothing hostile may break.

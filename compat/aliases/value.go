@@ -295,8 +295,12 @@ func address(item string) (Target, error) {
 		return Target{}, fmt.Errorf("%s: %w", item, err)
 	}
 	if !qualified {
-		if t.Kind, t.Text = User, unquote(local); t.Text == "" {
+		t.Kind, t.Text = User, strings.TrimSpace(unquote(local))
+		if t.Text == "" {
 			return Target{}, fmt.Errorf("%s: an empty address", item)
+		}
+		if isSpecial(t.Text) { // `"|program" (why)`: quotes round a part of the member
+			return Target{}, fmt.Errorf("%s: neither a name nor a command, file or list", item)
 		}
 		return t, nil
 	}
@@ -379,10 +383,30 @@ func splitAddress(s string) (local, domain string, qualified bool, err error) {
 		return "", "", false, errors.New("nothing behind the @")
 	case !validDomain(domain):
 		return "", "", false, errors.New("bad domain")
-	case local[0] != '"' && strings.ContainsAny(local, `<>;:"`):
+	case !validLocal(local):
 		return "", "", false, errors.New("not an address")
 	}
 	return local, domain, true, nil
+}
+
+// validLocal accepts what can stand before the @: outside of quotes, none of the characters that must be in them
+// (RFC 5322 3.2.3).
+func validLocal(s string) bool {
+	for s != "" {
+		if s[0] != '"' {
+			if strings.IndexByte("<>()[]\\,;: \t", s[0]) >= 0 {
+				return false
+			}
+			s = s[1:]
+			continue
+		}
+		_, rest, ok := cutQuoted(s)
+		if !ok {
+			return false
+		}
+		s = rest
+	}
+	return true
 }
 
 // validDomain accepts letters, digits, hyphens, underscores and what lies beyond ASCII, in labels that are not
