@@ -4,8 +4,9 @@
 # It is for what must not be installed on the machine itself: other mail systems, and programs that call ours. Nothing
 # in it is ever started by installing it (policy-rc.d). All roots are copies of one base, made by debootstrap for the
 # machine's own release and from its own mirror; a root that has what is asked for is left as it is. A FILE.deb is
-# installed last, over what is there, whenever its content is new. Roots lie below ${SIGNPOST_ROOTS:-/var/tmp/signpost-roots};
-# removing that folder undoes everything. Only root can make a root.
+# installed with the packages, so that those that depend on a mail system have one, and once more whenever its content
+# is new. Roots lie below ${SIGNPOST_ROOTS:-/var/tmp/signpost-roots}; removing that folder undoes everything. Only root
+# can make a root.
 set -eu
 
 say() { echo "root.sh: $*" >&2; }
@@ -115,27 +116,37 @@ for p; do
 	esac
 done
 
+# put ROOT: lay the FILE.debs into it, where apt finds them as debs_inside.
+put() {
+	mkdir -p "$1/var/tmp/debs"
+	cp $debs "$1/var/tmp/debs/"
+}
+debs_inside=
+for d in $debs; do debs_inside="$debs_inside /var/tmp/debs/${d##*/}"; done
+
 [ -d "$roots/base" ] || make_base
 at=$roots/$name
+stamp=$(for d in $debs; do sha256sum <"$d"; done)
 if [ "$(cat "$at/packages" 2>/dev/null || echo none)" != "${packages:- }" ]; then
 	say "making $name:${packages:- nothing but the base}"
 	rm -rf "$at" "$at.part"
 	mkdir "$at.part"
 	cp -a --reflink=auto "$roots/base" "$at.part/root"
-	[ -z "$packages" ] || quietly "$roots/$name.log" inside "$at.part/root" apt-get -q -y install $packages
+	[ -z "$debs" ] || put "$at.part/root"
+	[ -z "$packages$debs" ] || quietly "$roots/$name.log" inside "$at.part/root" apt-get -q -y install $packages $debs_inside
+	rm -rf "$at.part/root/var/tmp/debs"
 	echo "${packages:- }" >"$at.part/packages"
+	echo "$stamp" >"$at.part/debs"
 	umount -R "$at.part/root/proc" "$at.part/root/dev" "$at.part/root/var/cache/apt/archives" 2>/dev/null || :
 	mv "$at.part" "$at"
 fi
 
-stamp=$(for d in $debs; do sha256sum <"$d"; done)
 if [ -n "$debs" ] && [ "$(cat "$at/debs" 2>/dev/null || :)" != "$stamp" ]; then
 	say "installing in $name:$debs"
 	rm -f "$at/debs"
-	mkdir -p "$at/root/var/tmp/debs"
-	cp $debs "$at/root/var/tmp/debs/"
-	quietly "$roots/$name.log" inside "$at/root" sh -c \
-		'apt-get -q -y --reinstall --allow-downgrades -o Dpkg::Options::=--force-confnew install /var/tmp/debs/*.deb'
+	put "$at/root"
+	quietly "$roots/$name.log" inside "$at/root" apt-get -q -y --reinstall --allow-downgrades \
+		-o Dpkg::Options::=--force-confnew install $debs_inside
 	rm -rf "$at/root/var/tmp/debs"
 	echo "$stamp" >"$at/debs"
 fi

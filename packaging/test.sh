@@ -26,7 +26,12 @@ esac
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 roots=${SIGNPOST_ROOTS:-/var/tmp/signpost-roots}
 tools='debootstrap gcc libc6-dev mandoc util-linux'
+# What is in the roots: callers have a test each, programs a row in packaging/e2e/programs_table_test.go.
 callers='bsd-mailx cron git git-email libmailtools-perl mutt opendkim-tools php-cli python3 python3-dkim python3-flufl.bounce s-nail swaks systemd'
+programs='alpine anacron apt-listchanges apticron at cron-apt debsecan emacs-nox fail2ban libemail-sender-perl
+	libmailtools-perl libmime-lite-perl libphp-phpmailer logcheck logwatch mailutils mblaze mdadm mime-construct
+	monitoring-plugins-standard mpack neomutt nmh node-nodemailer nodejs php-cli php-symfony-mailer procmail python3
+	reportbug ruby-mail smartmontools sudo unattended-upgrades vacation'
 
 passed= failed= omitted=
 began=$(date +%s)
@@ -101,6 +106,7 @@ make_package() {
 make_roots() {
 	sh packaging/root.sh bare &&
 		sh packaging/root.sh callers $callers dist/signpost_*.deb &&
+		sh packaging/root.sh programs $programs dist/signpost_*.deb &&
 		sh packaging/root.sh postfix postfix python3
 }
 

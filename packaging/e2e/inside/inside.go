@@ -62,9 +62,10 @@ import (
 
 // The roots that packaging/test.sh makes.
 const (
-	Bare    = "bare"    // the least that Debian is; our package is not installed
-	Callers = "callers" // programs that call sendmail, and our package
-	Postfix = "postfix" // Postfix, and Python
+	Bare     = "bare"     // the least that Debian is; our package is not installed
+	Callers  = "callers"  // programs that call sendmail, and our package
+	Programs = "programs" // many more of them, and our package
+	Postfix  = "postfix"  // Postfix, and Python
 )
 
 // Names of the host that a test finds itself on.

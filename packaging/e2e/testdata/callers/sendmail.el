@@ -1,0 +1,8 @@
+(require 'sendmail)
+(setq user-mail-address "ann@www1.example.test" send-mail-function 'sendmail-send-it)
+(mail nil "bob@example.net" "hello" nil "carol@example.net")
+(mail-bcc)
+(insert "dora@example.net")
+(mail-text)
+(insert "Grüße\n.\n..\nFrom here on\nlast line\n")
+(mail-send)
