@@ -51,6 +51,15 @@ var mailReaders = []program{
 		}},
 	},
 	{
+		name: "alpine, by -bs", pkg: "alpine", copy: []string{"alpine.py"},
+		run: `python3 alpine.py`,
+		want: []arrival{{
+			sender: annHere, rcpts: []string{"bob@example.net", "carol@example.net"},
+			fields: []string{"Subject: hello", "From: " + annHere, "To: bob@example.net", "cc: carol@example.net"},
+			parts:  []string{"world\n"},
+		}},
+	},
+	{
 		name: "Emacs, message-mode", pkg: "emacs-nox",
 		copy: []string{"message.el"},
 		run:  `emacs --batch --load message.el`,
@@ -84,13 +93,20 @@ var mailReaders = []program{
 	},
 	{
 		name: "nmh, by -bs", pkg: "nmh",
-		files: map[string]string{".mh_profile": "Path: .\nsend: -mts sendmail/smtp\n", "draft": "From: " + annHere + "\nTo: bob@example.net\nCc: carol@example.net\nSubject: hello\n--------\nworld\n.\nend\n"},
+		files: map[string]string{".mh_profile": "Path: .\nsend: -mts sendmail/smtp\n", "draft": "From: " + annHere + "\nTo: bob@example.net\nCc: carol@example.net\nBcc: dora@example.net\nSubject: hello\n--------\nworld\n.\nend\n"},
 		run:   `/usr/bin/mh/send draft`,
-		want: []arrival{{
-			sender: annHere, rcpts: []string{"bob@example.net", "carol@example.net"},
-			fields: []string{"Subject: hello", "From: " + annHere, "To: bob@example.net"},
-			parts:  []string{"world\n.\nend\n"},
-		}},
+		want: []arrival{
+			{
+				sender: annHere, rcpts: []string{"bob@example.net", "carol@example.net"},
+				fields: []string{"To: bob@example.net", "Cc: carol@example.net", "Subject: hello", "From: " + annHere},
+				parts:  []string{"world\n.\nend\n"},
+			},
+			{ // the blind copy is another message of the same session
+				sender: annHere, rcpts: []string{"dora@example.net"},
+				fields: []string{"To: undisclosed-recipients:;", "Subject: hello", "From: " + annHere},
+				parts:  []string{"------- Blind-Carbon-Copy\n\n…To: bob@example.net\n…\n\nworld\n.\nend\n\n------- End of Blind-Carbon-Copy\n"},
+			},
+		},
 	},
 	{
 		name: "mblaze", pkg: "mblaze",
@@ -404,6 +420,19 @@ var systemPrograms = []program{
 			sender: annHere, rcpts: []string{"bob@example.net"},
 			fields: []string{"Subject: away", "To: bob@example.net"},
 			parts:  []string{"I am away.\n..\nann\n"},
+		}},
+	},
+	{
+		name: "reportbug", pkg: "reportbug", copy: []string{"reportbug.sh"},
+		files: map[string]string{"/usr/share/bug/procmail/control": "Send-To: bob@example.net\n"},
+		run:   `sh reportbug.sh`,
+		stdin: "y\n",
+		says:  "…",
+		want: []arrival{{
+			sender: "ann@www1.home.arpa", rcpts: []string{"bob@example.net"},
+			fields:  []string{"Subject: hello", "From: Ann <ann@www1.home.arpa>", "To: bob@example.net"},
+			parts:   []string{"Package: procmail\nSeverity: normal\n\nGr\u00fc\u00dfe\n…"},
+			foreign: true,
 		}},
 	},
 }

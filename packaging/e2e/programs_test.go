@@ -231,3 +231,32 @@ func TestLike(t *testing.T) {
 		}
 	}
 }
+
+// check_mailq counts the queue, whichever of the mail systems it is told to expect, also for a user who sent nothing.
+func TestCheckMailq(t *testing.T) {
+	inside.Run(t, inside.Programs, nil, func(t *testing.T) {
+		inside.DNS(t, "example.net. IN MX 10 mx.example.net.\nmx.example.net. IN A 198.51.100.1\n") // where nobody listens
+		inside.Daemon(t, "")
+		ann, bob := inside.User(t, "ann"), inside.User(t, "bob")
+		check := func(who inside.Account, system, limits string, want int, says string) {
+			t.Helper()
+			cmd := who.Command("/bin/sh", "-c", "/usr/lib/nagios/plugins/check_mailq -M "+system+" "+limits)
+			if status, said := inside.Status(t, cmd); status != want || !like(said, says) {
+				t.Errorf("%s, as %s, %s: status %d: %q, want %d: %q", who.Name, system, limits, status, said, want, says)
+			}
+		}
+		for _, system := range []string{"sendmail", "postfix"} {
+			check(ann, system, "-w 2 -c 5", 0, "OK: "+system+" mailq …empty|unsent=0;2;5;0\n")
+		}
+		for range 3 {
+			send(t, ann, "Subject: hello\n\nworld\n", "bob@example.net")
+		}
+		for _, who := range []inside.Account{ann, bob} {
+			for _, system := range []string{"sendmail", "postfix"} {
+				check(who, system, "-w 4 -c 5", 0, "OK: "+system+" mailq (3) is below threshold (4/5)|unsent=3;4;5;0\n")
+				check(who, system, "-w 2 -c 5", 1, "WARNING: "+system+" mailq is 3 (threshold w = 2)|unsent=3;2;5;0\n")
+				check(who, system, "-w 1 -c 2", 2, "CRITICAL: "+system+" mailq is 3 (threshold c = 2)|unsent=3;1;2;0\n")
+			}
+		}
+	})
+}
