@@ -1,6 +1,6 @@
 #!/bin/sh
 # test.sh [--long] - check everything: format, vet, staticcheck, all tests under the race detector with the seeds of
-# the fuzz targets, the manual pages, and the installed package end to end, with some fifty programs that people use
+# the fuzz targets, the manual pages, and the installed package end to end, with some forty programs that people use
 # around it: each as Debian ships it, and what it sends is compared where it arrives.
 #
 # As root on a system with apt it first installs the tools that are missing, and says which. Mail systems and mail
