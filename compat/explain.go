@@ -2,14 +2,18 @@ package compat
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"signpost/compat/header"
+	"signpost/compat/rewrite"
+	"signpost/compat/settings"
 	"signpost/spool"
 )
 
@@ -275,7 +279,9 @@ func (e *explanation) tellEnvelope() {
 	s := r.place.settings
 	s.Complete()
 	e.printf("\nEnvelope (origin %s)\n", visible(s.Origin))
-	e.tellSender(s.Origin)
+	if sender, ok := e.tellSender(s.Origin); ok {
+		e.tellRewriting(sender, s)
+	}
 	for i, rcpt := range r.rcpts.told {
 		if i == maxShown {
 			e.printf("  and %s more\n", count(len(r.rcpts.told)-i, "recipient"))
@@ -300,26 +306,84 @@ func (e *explanation) tellEnvelope() {
 	}
 }
 
-func (e *explanation) tellSender(origin string) {
+// tellSender tells the sender and gives it, empty for the null reverse-path; ok is false where what -f says is none.
+func (e *explanation) tellSender(origin string) (sender string, ok bool) {
 	c := e.inner
 	if c.sender == nil {
-		login, known := c.account(c.env.UID, c.environ("LOGNAME"))
+		own, known := e.caller(origin)
 		why := fmt.Sprintf("the caller, uid %d, as no -f says otherwise", c.env.UID)
 		if !known {
-			login = "uid" + strconv.Itoa(c.env.UID)
 			why += "; the daemon may know this uid by a name"
 		}
-		e.printf("  sender        <%s>  %s\n", visible(login+"@"+origin), why)
-		return
+		e.printf("  sender        <%s>  %s\n", visible(own), why)
+		return own, true
 	}
 	sender, err := senderOf(*c.sender)
 	switch {
 	case err != nil:
 		e.printf("  sender        none: %s\n", visible(err.Error()))
+		return "", false
 	case sender == "":
 		e.printf("  sender        <>  the null reverse-path, as -f says: no notice is ever sent\n")
-	default:
-		e.printf("  sender        <%s>  as -f says%s\n", visible(header.Qualify(sender, origin)), qualified(sender))
+		return "", true
+	}
+	e.printf("  sender        <%s>  as -f says%s\n", visible(header.Qualify(sender, origin)), qualified(sender))
+	return header.Qualify(sender, origin), true
+}
+
+// caller is the address of whoever calls. known is false where passwd(5) has no name for the uid.
+func (e *explanation) caller(origin string) (addr string, known bool) {
+	c := e.inner
+	login, known := c.account(c.env.UID, c.environ("LOGNAME"))
+	if !known {
+		login = "uid" + strconv.Itoa(c.env.UID)
+	}
+	return login + "@" + origin, known
+}
+
+// tellRewriting tells what the daemon would make of the senders of envelope and header.
+func (e *explanation) tellRewriting(sender string, s settings.Settings) {
+	rules, _ := rewrite.New(s.Rewrite.Senders) // what is wrong with one is told by signpost config check
+	told := 0
+	tell := func(where, addr string) {
+		to, rule, ok := rules.Sender(addr)
+		if ok && told < maxShown {
+			told++
+			e.printf("  rewritten     %s <%s> to <%s>, as [rewrite] says for \"%s\"\n", where, visible(addr), visible(to), visible(rule))
+		}
+	}
+	tell("sender", sender)
+	if e.inner.rehearsal.headed {
+		own, _ := e.caller(s.Origin)
+		for name, addr := range senders(e.inner.rehearsal.header, cmp.Or(sender, own), s.Origin) {
+			tell(name, addr)
+		}
+	}
+	if s.Rewrite.Align && sender != "" {
+		e.printf("  align         the sender gets the domain of From, where the daemon signs mail of that domain\n")
+	}
+}
+
+// senders gives the addresses of the fields that say who sends a message, as the daemon would complete them: from is that
+// of a From which is added, and a second From is not sent as one.
+func senders(h header.Header, from, origin string) iter.Seq2[string, string] {
+	return func(yield func(name, addr string) bool) {
+		authored := false
+		for _, f := range h {
+			name, ok := rewrite.Field(f.Name)
+			if !ok || f.Value() == "" || name == "From" && authored {
+				continue
+			}
+			authored = authored || name == "From"
+			for m := range header.Mailboxes(header.QualifyField(f, origin).Body) {
+				if m.Err == nil && !yield(name, m.Addr) {
+					return
+				}
+			}
+		}
+		if !authored {
+			yield("From", from)
+		}
 	}
 }
 

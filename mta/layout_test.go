@@ -27,7 +27,7 @@ var layout = []struct {
 	{"compat/settings", "", "github.com/BurntSushi/toml golang.org/x/sys"},
 	{"compat/rewrite", "compat/header compat/settings", ""},
 	{"compat/smtp", "compat/header spool", ""},
-	{"compat", "compat/header compat/aliases compat/settings compat/smtp spool", "golang.org/x/sys"},
+	{"compat", "compat/header compat/aliases compat/rewrite compat/settings compat/smtp spool", "golang.org/x/sys"},
 
 	{"mta/config", "compat/rewrite compat/settings", "github.com/BurntSushi/toml golang.org/x/net"},
 	{"mta/dns", "", "github.com/miekg/dns golang.org/x/net"},

@@ -77,6 +77,19 @@ func New(senders map[string]string) (Rules, []Fault) {
 	return r, faults
 }
 
+// Field reports whether fields of this name say who sends a message, and gives the usual form of the name. Receivers
+// compare the domain of From with those of the envelope and of the signature (RFC 7489 3.1); the others would give
+// away, or be refused for, a domain that From does not show any more. Reply-To is no sender: it says what the author
+// wants.
+func Field(name string) (string, bool) {
+	for _, n := range [...]string{"From", "Sender", "Resent-From", "Resent-Sender"} {
+		if strings.EqualFold(n, name) {
+			return n, true
+		}
+	}
+	return "", false
+}
+
 // Len is how many rules there are.
 func (r Rules) Len() int { return len(r.rules) }
 

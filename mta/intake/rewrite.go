@@ -36,18 +36,14 @@ func (w *rewriter) note(r spool.Rewriting) {
 	}
 }
 
-// header changes the fields that say who sends a message. Receivers compare the domain of From with those of the
-// envelope and of the signature (RFC 7489 3.1); the others would give away, or be refused for, a domain that From does
-// not show any more. Reply-To is no sender: it says what the author wants.
+// header changes the fields that say who sends a message.
 func (w *rewriter) header(h header.Header) {
 	if w.rules.Len() == 0 {
 		return
 	}
 	for i := range h {
-		for _, name := range [...]string{"From", "Sender", "Resent-From", "Resent-Sender"} {
-			if h[i].Is(name) {
-				h[i] = w.field(name, h[i])
-			}
+		if name, ok := rewrite.Field(h[i].Name); ok {
+			h[i] = w.field(name, h[i])
 		}
 	}
 }
