@@ -158,7 +158,12 @@ func TestArguments(t *testing.T) {
 		{"-qG", 64},
 		{"-qL", 64},
 		{"-qQreason", 64},
-		{"-q!Ix", 64},
+		{"-q!Ix", 0},
+		{"-q!I", 64}, // nothing, or everything?
+		{"-q!", 64},
+		{"-q!f", 64},
+		{"-q!!Ix", 64},
+		{"-q!15m", 64},
 		{"-q1h30m", 0},
 		{"-qp15m", 0},
 		{"-qp", 0},
@@ -546,6 +551,7 @@ func TestWithoutADaemon(t *testing.T) {
 func TestQueueRun(t *testing.T) {
 	for arg, want := range map[string]spool.Filter{
 		"-q": {}, "-qf": {}, "-qIabc": {ID: "abc"}, "-qRexample.com": {Rcpt: "example.com"}, "-qSann": {Sender: "ann"},
+		"-qI": {}, "-q!I!": {NotID: "!"}, "-q!Rexample.com": {NotRcpt: "example.com"}, "-q!Sann": {NotSender: "ann"},
 	} {
 		w := newWorld(t)
 		if got := w.run("", arg); got.status != 0 || got.stdout+got.stderr != "" || len(w.ran) != 1 || w.ran[0] != want {

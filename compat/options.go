@@ -118,6 +118,9 @@ var selections = [...]struct {
 	{"I", false, "messages whose id contains the text", func(c *command, v string) { c.filter.ID = v }},
 	{"R", false, "messages one of whose recipients contains the text", func(c *command, v string) { c.filter.Rcpt = v }},
 	{"S", false, "messages whose sender contains the text", func(c *command, v string) { c.filter.Sender = v }},
+	{"!I", false, "messages whose id does not contain the text", func(c *command, v string) { c.filter.NotID = v }},
+	{"!R", false, "messages none of whose recipients contains the text", func(c *command, v string) { c.filter.NotRcpt = v }},
+	{"!S", false, "messages whose sender does not contain the text", func(c *command, v string) { c.filter.NotSender = v }},
 }
 
 // names is what the program does when it is called by another name.

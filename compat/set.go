@@ -157,7 +157,11 @@ func setMode(c *command, v string) error {
 // setQueueRun is -q: a run of the queue, narrowed or not, or an interval that sendmail's own daemon would run it at.
 func setQueueRun(c *command, v string) error {
 	for _, s := range selections {
-		if text, ok := strings.CutPrefix(v, s.prefix); ok && (!s.whole || text == "") {
+		text, ok := strings.CutPrefix(v, s.prefix)
+		if ok && text == "" && strings.HasPrefix(v, "!") {
+			return usage("-q%s: no text behind it", v) // every message contains it: none would be left
+		}
+		if ok && (!s.whole || text == "") {
 			c.queueRun = true
 			c.remark("%s", s.doc)
 			s.set(c, text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 
 	"signpost/mta/control"
@@ -74,12 +75,19 @@ func (d *Daemon) runFor(ctx context.Context, uid int, f spool.Filter) error {
 
 // matches compares without regard to case, as -qI, -qR and -qS do.
 func matches(f spool.Filter, e spool.Entry) bool {
-	has := func(s, part string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(part)) }
-	rcpt := f.Rcpt == ""
+	var rcpts []string
 	for _, r := range e.Envelope.Rcpts {
-		rcpt = rcpt || has(r.Addr, f.Rcpt)
+		rcpts = append(rcpts, r.Addr)
 	}
-	return rcpt && has(string(e.ID), f.ID) && has(e.Envelope.Sender, f.Sender)
+	return fits(f.ID, f.NotID, string(e.ID)) && fits(f.Rcpt, f.NotRcpt, rcpts...) && fits(f.Sender, f.NotSender, e.Envelope.Sender)
+}
+
+// fits reports whether one of the texts contains part, and none contains not. An empty part or not asks for nothing.
+func fits(part, not string, texts ...string) bool {
+	has := func(part string) bool {
+		return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(part)) })
+	}
+	return (part == "" || has(part)) && (not == "" || !has(not))
 }
 
 // taken tells a caller that lost the answer whether its message was accepted, also by an earlier process: it is in

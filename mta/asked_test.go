@@ -154,7 +154,7 @@ func TestQueueRunIsForInsiders(t *testing.T) {
 		rcpt   string
 	}{
 		{spool.Filter{Rcpt: "BOB", Sender: "ann"}, "Bob@one.test"},
-		{spool.Filter{ID: strings.ToLower(string(carol[4:]))}, "carol@one.test"},
+		{spool.Filter{ID: strings.ToLower(string(carol[4:])), NotSender: "eve"}, "carol@one.test"},
 		{spool.Filter{}, "dave@one.test"},
 	}
 	for i, s := range steps {
@@ -166,6 +166,37 @@ func TestQueueRunIsForInsiders(t *testing.T) {
 			t.Fatalf("%+v ran %v", s.filter, got[i].Rcpts)
 		}
 		w.await("the end of it", func(all []line) bool { return len(ids(all, "done")) == i+1 })
+	}
+}
+
+func TestMatches(t *testing.T) {
+	e := spool.Entry{ID: "01ARZ3", Envelope: spool.Envelope{Sender: "Ann@two.test", Rcpts: to("Bob@one.test", "carol@three.test")}}
+	for _, tt := range []struct {
+		filter spool.Filter
+		want   bool
+	}{
+		{spool.Filter{}, true},
+		{spool.Filter{ID: "arz"}, true},
+		{spool.Filter{ID: "x"}, false},
+		{spool.Filter{NotID: "arz"}, false},
+		{spool.Filter{NotID: "x"}, true},
+		{spool.Filter{Rcpt: "CAROL"}, true},
+		{spool.Filter{Rcpt: "eve"}, false},
+		{spool.Filter{NotRcpt: "CAROL"}, false}, // one recipient is enough
+		{spool.Filter{NotRcpt: "eve"}, true},
+		{spool.Filter{Sender: "ann"}, true},
+		{spool.Filter{NotSender: "ANN"}, false},
+		{spool.Filter{NotSender: "eve"}, true},
+		{spool.Filter{Rcpt: "bob", NotRcpt: "eve"}, true},
+		{spool.Filter{Rcpt: "bob", NotRcpt: "three"}, false},
+		{spool.Filter{Sender: "ann", NotID: "01"}, false},
+	} {
+		if got := matches(tt.filter, e); got != tt.want {
+			t.Errorf("%+v: %t", tt.filter, got)
+		}
+	}
+	if bare := (spool.Entry{}); !matches(spool.Filter{NotRcpt: "a", NotSender: "a"}, bare) || matches(spool.Filter{Rcpt: "a"}, bare) {
+		t.Error("a message without recipients")
 	}
 }
 

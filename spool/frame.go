@@ -51,7 +51,7 @@ const (
 
 // framePayload is the largest payload of each type, octets. TOLD has room for MaxToldRcpts addresses of 320 octets.
 var framePayload = [...]int{
-	FrameHello:    2 << 10,
+	FrameHello:    4 << 10,
 	FrameGreeting: 256,
 	FrameTold:     4 << 20,
 	FrameData:     maxData,
@@ -82,8 +82,12 @@ const (
 )
 
 // Filter narrows a queue run to messages whose id, one of whose recipients, or whose sender contains the text, in any
-// case of letters. Empty texts ask for nothing; those given must all hold.
-type Filter struct{ ID, Rcpt, Sender string }
+// case of letters, and to those of which none contains what Not says. Empty texts ask for nothing; those given must all
+// hold.
+type Filter struct {
+	ID, Rcpt, Sender          string
+	NotID, NotRcpt, NotSender string
+}
 
 // Hello is the first frame of a client.
 type Hello struct {
@@ -154,7 +158,8 @@ func unexpected(err error) error {
 // Append appends the HELLO frame.
 func (h Hello) Append(b []byte) []byte {
 	p := []byte{frameVersion, byte(h.Verb)}
-	for _, s := range []string{string(h.ID), h.Filter.ID, h.Filter.Rcpt, h.Filter.Sender} {
+	f := h.Filter
+	for _, s := range []string{string(h.ID), f.ID, f.Rcpt, f.Sender, f.NotID, f.NotRcpt, f.NotSender} {
 		p = appendText(p, s)
 	}
 	return AppendFrame(b, FrameHello, p)
@@ -169,7 +174,7 @@ func DecodeHello(b []byte) (Hello, error) {
 	if b[0] != frameVersion {
 		return Hello{}, Errorf(StatusBusy, "version %d of the submission protocol is not known", b[0])
 	}
-	var text [4]string
+	var text [7]string
 	rest := b[2:]
 	for i := range text {
 		var err error
@@ -177,7 +182,8 @@ func DecodeHello(b []byte) (Hello, error) {
 			return Hello{}, err
 		}
 	}
-	return Hello{Verb: Verb(b[1]), ID: ID(text[0]), Filter: Filter{text[1], text[2], text[3]}}, nil
+	f := Filter{ID: text[1], Rcpt: text[2], Sender: text[3], NotID: text[4], NotRcpt: text[5], NotSender: text[6]}
+	return Hello{Verb: Verb(b[1]), ID: ID(text[0]), Filter: f}, nil
 }
 
 // maxText is the longest text in a HELLO, octets; what is longer is cut, as it comes from a command line.

@@ -11,10 +11,15 @@ import (
 )
 
 func TestFramesComeBackAsTheyWere(t *testing.T) {
-	hello := Hello{Verb: VerbRun, ID: "01ARZ3NDEKTSV4RRFF", Filter: Filter{"a", "b@example.com", strings.Repeat("s", 300)}}
+	hello := Hello{Verb: VerbRun, ID: "01ARZ3NDEKTSV4RRFF", Filter: Filter{"a", "b@example.com", strings.Repeat("s", 300), "c", "d", "e"}}
 	payload := frameOf(t, hello.Append(nil), FrameHello)
 	if got, err := DecodeHello(payload); err != nil || got != hello {
 		t.Errorf("HELLO is %+v, %v; want %+v", got, err, hello)
+	}
+	long := strings.Repeat("x", maxText)
+	longest := Hello{Verb: VerbRun, ID: ID(long), Filter: Filter{long, long, long, long, long, long}}
+	if got, err := DecodeHello(frameOf(t, longest.Append(nil), FrameHello)); err != nil || got != longest {
+		t.Errorf("the longest HELLO is %+v, %v", got, err)
 	}
 	greeting := Greeting{ID: "01ARZ3NDEKTSV4RRFF", MaxSize: 50_000_000}
 	payload = frameOf(t, greeting.Append(nil), FrameGreeting)

@@ -468,7 +468,7 @@ func TestSubmitVerbs(t *testing.T) {
 			t.Errorf("list without a daemon: %v", err)
 		}
 	}
-	filter := Filter{ID: "01", Rcpt: "bob", Sender: "ann"}
+	filter := Filter{ID: "01", Rcpt: "bob", NotSender: "ann"}
 	daemon(t, s.Socket,
 		func(d *side) {
 			if h := d.hello(); h.Verb != VerbRun || h.Filter != filter {

@@ -471,7 +471,7 @@ func TestVerbs(t *testing.T) {
 			}
 		}
 	})
-	f := spool.Filter{ID: "a", Rcpt: "b", Sender: "c"}
+	f := spool.Filter{ID: "a", Rcpt: "b", Sender: "c", NotID: "d", NotRcpt: "e", NotSender: "f"}
 	if err := r.submit.Run(t.Context(), f); err != nil {
 		t.Fatal(err)
 	}
