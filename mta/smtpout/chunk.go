@@ -25,14 +25,7 @@ func (x *transaction) oneFlight() *trouble {
 	if t != nil {
 		return t
 	}
-	reset := x.cn.failed
-	if reset {
-		x.cn.command("RSET")
-	}
-	x.mail()
-	for _, i := range x.batch {
-		x.rcpt(i)
-	}
+	reset := x.envelope()
 	x.cn.command("BDAT ", strconv.Itoa(len(chunk)), " LAST")
 	taking := time.Duration(float64(len(chunk)) / float64(x.client.minRate()) * 1e9)
 	if t := x.cn.writeWith(x.limits.Mail+taking, chunk); t != nil {
@@ -63,18 +56,8 @@ func (x *transaction) chunk() ([]byte, *trouble) {
 }
 
 func (x *transaction) flightAnswered(reset bool, taking time.Duration) *trouble {
-	if reset {
-		if t := x.hearReset(); t != nil {
-			return t
-		}
-	}
-	if t := x.hearMail(); t != nil {
+	if t := x.hearEnvelope(reset); t != nil {
 		return t
-	}
-	for _, i := range x.batch {
-		if t := x.hearRcpt(i); t != nil {
-			return t
-		}
 	}
 	r, t := x.cn.hear(x.limits.Dot+taking, "BDAT")
 	if t != nil {

@@ -51,7 +51,21 @@ func (x *transaction) ask() *trouble {
 
 // pipelined says it in one flight (RFC 2920).
 func (x *transaction) pipelined() *trouble {
-	reset := x.cn.failed
+	reset := x.envelope()
+	x.cn.command("DATA")
+	if t := x.cn.write(x.limits.Mail); t != nil {
+		return t
+	}
+	x.openBody() // the message is got ready while the answers are on their way
+	if t := x.hearEnvelope(reset); t != nil {
+		return t
+	}
+	return x.hearData()
+}
+
+// envelope says sender and recipients, after a RSET where the transaction before left something to forget.
+func (x *transaction) envelope() (reset bool) {
+	reset = x.cn.failed
 	if reset {
 		x.cn.command("RSET")
 	}
@@ -59,11 +73,11 @@ func (x *transaction) pipelined() *trouble {
 	for _, i := range x.batch {
 		x.rcpt(i)
 	}
-	x.cn.command("DATA")
-	if t := x.cn.write(x.limits.Mail); t != nil {
-		return t
-	}
-	x.openBody() // the message is got ready while the answers are on their way
+	return reset
+}
+
+// hearEnvelope reads the answers to envelope.
+func (x *transaction) hearEnvelope(reset bool) *trouble {
 	if reset {
 		if t := x.hearReset(); t != nil {
 			return t
@@ -77,7 +91,7 @@ func (x *transaction) pipelined() *trouble {
 			return t
 		}
 	}
-	return x.hearData()
+	return nil
 }
 
 // oneByOne waits for the answer to each command.
