@@ -474,8 +474,12 @@ func printed(t Target) string {
 		return `<\` + t.Text + ">"
 	case t.Kind == Address:
 		return "<" + t.Text + ">"
+	case t.Kind == Include:
+		return quote(":include:" + quote(t.Text)) // quotes of its own: white space at its end counts in these only
+	case t.Kind == Program:
+		return quote("|" + t.Text)
 	}
-	return quote(map[Kind]string{Program: "|", Include: ":include:"}[t.Kind] + t.Text)
+	return quote(t.Text)
 }
 
 // checkTargets checks what nothing hostile may break.
