@@ -175,6 +175,8 @@ func audit() []call {
 		refused("rule 3: no value", args("-f"), args("-if"), args("-F"), args("-N"), args("-o"), args("-O"), args("-X"), args("-C"), args("-L"),
 			args("-h"), args("-R"), args("-V"), args("-B"), args("-b"), args("-e"), args("-A"), args("-D"), args("-T"), args("-p"), args("-r")),
 		refused("rule 5: unknown", args("-z", "bob"), args("-iz", "bob"), args("-0", "bob"), args("-?", "bob")),
+		refused("rule 6: --explain behind others", args("-C", "/nonesuch", "--explain", "-f", x, "bob"), args("-i", "--explain"),
+			args("-if", x, "--explain", "--", "bob")),
 		refused("rule 6: other words", args("--verbose"), args("--explain=x")),
 	)
 }

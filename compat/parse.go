@@ -158,10 +158,14 @@ func find(letter byte) *option {
 	return nil
 }
 
-// long reads an option of two dashes. It ends the reading: what it is about stands behind it.
+// long reads an option of two dashes. It ends the reading: what it is about stands behind it. An option before --explain
+// would be left out of what is explained, so it is refused.
 func (c *command) long(arg string, rest []string) error {
 	for _, o := range longOptions {
 		if arg == "--"+o.name {
+			if o.mode == modeExplain && c.at > 1 {
+				return usage("--explain comes first: sendmail --explain -- ARGS")
+			}
 			c.mode = o.mode
 			c.explained = rest
 			return nil
