@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"signpost/compat/header"
 	"signpost/spool"
@@ -110,7 +111,8 @@ func (c *command) report(id spool.ID) {
 }
 
 // refine gives the error of a hand-over that failed for now a status of its own where trying again does not help: the
-// configuration is broken and no daemon takes the message, or the spool's folder is not there.
+// configuration is broken and no daemon takes the message, or the spool's folder is not there. A spool without its drop/
+// is one that somebody is still setting up or mending: that may pass.
 func (p place) refine(err error) error {
 	if statusOf(err) != exTempFail || errors.Is(err, spool.ErrNoSpace) {
 		return err
@@ -121,7 +123,7 @@ func (p place) refine(err error) error {
 	if p.drop == "" {
 		return err
 	}
-	if _, serr := os.Lstat(p.drop); errors.Is(serr, fs.ErrNotExist) {
+	if _, serr := os.Lstat(filepath.Dir(p.drop)); errors.Is(serr, fs.ErrNotExist) {
 		return &fault{exCantCreat, err}
 	}
 	return err
