@@ -41,6 +41,7 @@ type Env struct {
 	Caller         func() spool.Process    // tells what called this program; nil: nothing is told
 	UID            int                     // effective, of this process; for --explain, the daemon asks the kernel
 	Terminal       func() bool             // whether Stdin is a terminal; nil: no
+	Enough         func() error            // why this process may not have all that is opened, for now; nil: it may
 }
 
 // Spool is where mail is handed in and the queue is asked about. spool.Submit is one.
@@ -77,7 +78,21 @@ func (c *command) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.enough(mode); err != nil {
+		return err
+	}
 	return c.do(ctx, mode)
+}
+
+// enough looks at the limits of the process before anything is opened. Whoever called may try again with others.
+func (c *command) enough(mode mode) error {
+	if c.env.Enough == nil || mode == modeHelp || mode == modeVersion || mode == modeNothing {
+		return nil
+	}
+	if err := c.env.Enough(); err != nil {
+		return &fault{exTempFail, err}
+	}
+	return nil
 }
 
 // do does one thing.

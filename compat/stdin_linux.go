@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// descriptors is how many a message can take: the standard ones, a folder with a long path, the socket, the copy in
+// descriptors is how many a message, which takes the most, can take: the standard ones, a folder with a long path, the socket, the copy in
 // drop/, and two of the runtime.
 const descriptors = 8
 
@@ -21,14 +21,7 @@ var errClosed = errors.New("standard input is closed")
 // program started. Such an input would pass for an empty message; it fails instead. A /dev/null that somebody gave on
 // purpose can be told apart where it can only be read (as a shell opens it), or where it is the same open file as
 // standard output or error (as daemon(3) leaves them).
-//
-// Where the process may not have the descriptors that a message takes, no message can be read either: the runtime would
-// end the process, with a status of its own, when it wants two and does not get them.
 func Stdin() io.Reader {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < descriptors {
-		return broken{fmt.Errorf("%d file descriptors are too few, %d are needed", limit.Cur, descriptors)}
-	}
 	flags, err := unix.FcntlInt(0, unix.F_GETFL, 0)
 	if err != nil {
 		return broken{errClosed}
@@ -37,6 +30,17 @@ func Stdin() io.Reader {
 		return broken{errClosed}
 	}
 	return os.Stdin
+}
+
+// EnoughDescriptors says, for Env, that the limit of file descriptors of this process is too low. The runtime would end
+// it, with a status of its own, when it wants two and does not get them.
+func EnoughDescriptors() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= descriptors {
+		return nil
+	}
+	return fmt.Errorf("too few file descriptors: the limit is %d, and %d are needed; raise it (ulimit -n, LimitNOFILE= of a service)",
+		limit.Cur, descriptors)
 }
 
 // StdinIsTerminal reports whether somebody would have to type the message.

@@ -30,5 +30,6 @@ func main() {
 		UID:     os.Geteuid(),
 
 		Terminal: compat.StdinIsTerminal,
+		Enough:   compat.EnoughDescriptors,
 	}))
 }

@@ -305,22 +305,31 @@ func TestSignals(t *testing.T) {
 
 // TestSmallLimits runs with few descriptors and with small files.
 func TestSmallLimits(t *testing.T) {
+	const few = "sendmail: too few file descriptors: the limit is 7, and 8 are needed; raise it"
 	for _, tt := range []struct {
 		limit        string
+		args         string
 		want, queued int
+		says         string // on standard error; empty: nothing
 	}{
-		{"ulimit -n 10", 0, 1},
-		{"ulimit -f 64", 75, 0},
+		{"ulimit -n 10", "-i bob@example.com", 0, 1, ""},
+		{"ulimit -n 7", "-i bob@example.com", 75, 0, few},
+		{"ulimit -n 7", "-bs", 75, 0, few},
+		{"ulimit -n 7", "-bv bob", 75, 0, few},
+		{"ulimit -n 7", "-bp", 75, 0, few},
+		{"ulimit -n 7", "-bh", 0, 0, ""},
+		{"ulimit -f 64", "-i bob@example.com", 75, 0, "file too large"},
 	} {
-		cmd, dropped := process(t, "-i", "bob@example.com")
+		cmd, dropped := process(t, strings.Fields(tt.args)...)
 		args := append([]string{"-c", tt.limit + ` || exit 99; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
 		sh := exec.Command("/bin/sh", args...)
 		sh.Env, sh.WaitDelay = cmd.Env, cmd.WaitDelay
 		sh.Stdin = strings.NewReader("Subject: s\n\n" + strings.Repeat("x\n", 1<<20))
 		var stderr bytes.Buffer
 		sh.Stderr = &stderr
-		if got := exitStatus(t, sh.Run()); got != tt.want || dropped() != tt.queued {
-			t.Errorf("%s: status %d, %d queued; %s", tt.limit, got, dropped(), &stderr)
+		got := exitStatus(t, sh.Run())
+		if got != tt.want || dropped() != tt.queued || !strings.Contains(stderr.String(), tt.says) || tt.says == "" && stderr.Len() > 0 {
+			t.Errorf("%s: %s: status %d, %d queued; %s", tt.limit, tt.args, got, dropped(), &stderr)
 		}
 	}
 }
