@@ -48,7 +48,7 @@ import (
 //	a restricted caller                                            TestRestrictedCallers, TestSandboxedServices
 const threats = "threats_test.go"
 
-// TestThreatsAreTested holds that the table above names tests that there are.
+// TestThreatsAreTested holds that the table above names tests that there are, and that each of them can fail.
 func TestThreatsAreTested(t *testing.T) {
 	if _, err := os.Stat(threats); err != nil {
 		t.Skip("the sources are not here")
@@ -57,7 +57,7 @@ func TestThreatsAreTested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := 0
+	rows, sources := 0, map[string]testSource{}
 	for line := range strings.Lines(string(text)) {
 		row, ok := strings.CutPrefix(line, "//\t")
 		if !ok {
@@ -66,8 +66,12 @@ func TestThreatsAreTested(t *testing.T) {
 		rows++
 		_, tests, _ := strings.Cut(row, "  ")
 		for name := range strings.SplitSeq(strings.TrimSpace(tests), ", ") {
-			if folder, test := threatFolder(name); !hasTest(t, folder, test) {
-				t.Errorf("%s is not in %s", test, folder)
+			folder, test := threatFolder(name)
+			if sources[folder] == nil {
+				sources[folder] = readTests(t, folder)
+			}
+			if err := sources[folder].canFail(test); err != nil {
+				t.Errorf("%s: %v", folder, err)
 			}
 		}
 	}
@@ -82,24 +86,6 @@ func threatFolder(name string) (folder, test string) {
 		return filepath.Join("../..", name[:i]), name[i+1:]
 	}
 	return ".", name
-}
-
-func hasTest(t *testing.T, folder, test string) bool {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(text, []byte("\nfunc "+test+"(")) {
-			return true
-		}
-	}
-	return false
 }
 
 // mark gives what lists the files that were made or changed since, but for those of the spool, of mailboxes and of the
