@@ -527,6 +527,11 @@ func TestWithoutADaemon(t *testing.T) {
 	if status, stdout, stderr := real(t, w.config, "-bp"); status != 75 || stdout != "" || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("no spool: mailq: status %d, %q, %q", status, stdout, stderr)
 	}
+	w.configure("[spool]\npath = \"spool\"\nsocket = \"submit.sock\"\n")
+	if status, _, stderr := real(t, w.config, b); status != 75 || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("the socket's folder alone: status %d, %q", status, stderr)
+	}
+	w.configure("[spool]\npath = \"spool\"\n")
 	store, err := spool.Open(filepath.Join(dir, "spool"), spool.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -111,8 +111,9 @@ func (c *command) report(id spool.ID) {
 }
 
 // refine gives the error of a hand-over that failed for now a status of its own where trying again does not help: the
-// configuration is broken and no daemon takes the message, or the spool's folder is not there. A spool without its drop/
-// is one that somebody is still setting up or mending: that may pass.
+// configuration is broken and no daemon takes the message, or neither the spool's folder nor that of the socket is
+// there: nothing is installed. A spool without its drop/ is one that somebody is still setting up or mending, and who has
+// but the socket's folder, as in a container, waits for the daemon: that may pass.
 func (p place) refine(err error) error {
 	if statusOf(err) != exTempFail || errors.Is(err, spool.ErrNoSpace) {
 		return err
@@ -123,10 +124,15 @@ func (p place) refine(err error) error {
 	if p.drop == "" {
 		return err
 	}
-	if _, serr := os.Lstat(filepath.Dir(p.drop)); errors.Is(serr, fs.ErrNotExist) {
+	if absent(filepath.Dir(p.drop)) && absent(filepath.Dir(p.settings.Spool.Socket)) {
 		return &fault{exCantCreat, err}
 	}
 	return err
+}
+
+func absent(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // message is the content on its way from standard input into the spool.
