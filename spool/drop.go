@@ -139,6 +139,8 @@ func dropID(info Info, name string) ID {
 func (p Drop) Sync() error { return p.fs().SyncDir(p.newDir()) }
 
 // Reject moves what is not a message from drop/new to the corrupt/ folder of the spool, and says where it is now.
+// However many there are, none is removed: it may be what a newer sendmail wrote. It keeps its owner, whose disk quota it
+// counts against, so corrupt/ offers nobody more room than drop/ does.
 func (p Drop) Reject(name string) (string, error) {
 	if err := plainName(name); err != nil {
 		return "", err
