@@ -347,9 +347,14 @@ func (e *explanation) tellRewriting(sender string, s settings.Settings) {
 	told := 0
 	tell := func(where, addr string) {
 		to, rule, ok := rules.Sender(addr)
-		if ok && told < maxShown {
-			told++
+		if rule == "" || told == maxShown {
+			return
+		}
+		told++
+		if ok {
 			e.printf("  rewritten     %s <%s> to <%s>, as [rewrite] says for \"%s\"\n", where, visible(addr), visible(to), visible(rule))
+		} else {
+			e.printf("  not rewritten %s <%s>: by \"%s\" of [rewrite] it would be too long\n", where, visible(addr), visible(rule))
 		}
 	}
 	tell("sender", sender)

@@ -95,7 +95,8 @@ func (r Rules) Len() int { return len(r.rules) }
 
 // Sender gives what takes the place of an address (as header.Mailbox.Addr, with a domain), and the pattern of the rule
 // that says so, as it stands in the configuration. ok is false where addr stays: no rule matches, the one that does
-// leaves it as it is, or the result would be longer than an address can be. The null reverse-path always stays.
+// leaves it as it is, or the result would be longer than header.MaxAddress; only then is there a pattern too.
+// The null reverse-path always stays.
 func (r Rules) Sender(addr string) (to, pattern string, ok bool) {
 	local, domain := header.SplitAddr(addr)
 	if domain == "" || len(r.rules) == 0 {
@@ -106,8 +107,11 @@ func (r Rules) Sender(addr string) (to, pattern string, ok bool) {
 		return addr, "", false
 	}
 	to = cmp.Or(found.local, local) + "@" + found.domain
-	if header.Key(to) == header.Key(addr) || len(to) > header.MaxAddress {
+	switch {
+	case header.Key(to) == header.Key(addr):
 		return addr, "", false
+	case len(to) > header.MaxAddress:
+		return addr, found.pattern, false
 	}
 	return to, found.pattern, true
 }

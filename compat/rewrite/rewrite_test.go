@@ -85,7 +85,7 @@ func TestSender(t *testing.T) {
 		{"a local part of another script", "jörg@www1.example.org", "jörg@example.org", "@www1.example.org"},
 		{"the null reverse-path", "", "", ""},
 		{"no domain", "root", "", ""},
-		{"what would be too long", strings.Repeat("a", 100) + "@long.example", "", ""},
+		{"what would be too long", strings.Repeat("a", 100) + "@long.example", "", "@long.example"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := tt.want
@@ -146,7 +146,7 @@ func FuzzSender(f *testing.F) {
 		addr = list[0].Addr
 		to, rule, ok := r.Sender(addr)
 		if !ok {
-			if to != addr || rule != "" {
+			if to != addr || rule != "" && rule != pattern {
 				t.Fatalf("%q became %q by %q, and is said to stay", addr, to, rule)
 			}
 			return

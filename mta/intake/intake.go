@@ -158,6 +158,7 @@ type handover struct {
 	written  int64  // octets given to w
 	reserved int64  // of the header
 	msgid    string // value of Message-ID
+	notes    []string
 	buf      []byte // for the normal form of a piece
 	err      error
 	done     bool
@@ -285,7 +286,7 @@ func (h *handover) endHeader() error {
 	h.env.Sender = senders.sender(envelope, h.env.Sender)
 	c := complete(head, s)
 	h.env.Sender = senders.align(h.env.Sender, c.from, h.intake.Align)
-	h.env.Rewritten = senders.done
+	h.env.Rewritten, h.notes = senders.done, senders.notes
 	if err := h.checkHops(c.hops); err != nil {
 		return err
 	}
@@ -367,7 +368,7 @@ func (h *handover) tell() {
 	if h.intake.Accepted == nil {
 		return
 	}
-	a := Accepted{ID: h.w.ID(), Envelope: h.env, Size: h.written, MsgID: h.msgid}
+	a := Accepted{ID: h.w.ID(), Envelope: h.env, Size: h.written, MsgID: h.msgid, Notes: h.notes}
 	if nuls := h.norm.NULs + max(h.told.NULs, 0); nuls > 0 {
 		a.Notes = append(a.Notes, fmt.Sprintf("%d NUL octets were left out", nuls))
 	}

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"fmt"
 	"strings"
 
 	"signpost/compat/header"
@@ -19,15 +20,27 @@ const (
 type rewriter struct {
 	rules rewrite.Rules
 	done  []spool.Rewriting
+	notes []string // what could not be done
 }
 
 // sender gives what takes the place of an address. What says where it stands.
 func (w *rewriter) sender(what, addr string) string {
 	to, rule, ok := w.rules.Sender(addr)
-	if ok {
+	switch {
+	case ok:
 		w.note(spool.Rewriting{What: what, Old: addr, New: to, Rule: rule})
+	case rule != "":
+		w.tooLong(what, rule)
 	}
 	return to
+}
+
+// tooLong notes that an address stays because what should take its place is no address.
+func (w *rewriter) tooLong(what, rule string) {
+	if len(w.notes) < spool.MaxRewritten {
+		w.notes = append(w.notes, fmt.Sprintf("%s: not rewritten by %q of [rewrite]: the address would have more than %d octets",
+			what, rule, header.MaxAddress))
+	}
 }
 
 func (w *rewriter) note(r spool.Rewriting) {
@@ -70,6 +83,7 @@ func (w *rewriter) align(sender, from string, signed func(string) (string, bool)
 	}
 	aligned := local + "@" + domain
 	if len(aligned) > header.MaxAddress {
+		w.tooLong(envelope, alignRule)
 		return sender
 	}
 	w.note(spool.Rewriting{What: envelope, Old: sender, New: aligned, Rule: alignRule})

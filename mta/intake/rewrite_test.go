@@ -149,6 +149,33 @@ func TestAlignment(t *testing.T) {
 }
 
 // What is kept of the changes is bounded, and what was not changed after all is not told.
+func TestTooLongResultsAreNoted(t *testing.T) {
+	long := strings.Repeat("b", 309)
+	for _, tt := range []struct {
+		name, sender, want string
+		rules              map[string]string
+	}{
+		{"by align", long + "@w.example", `envelope: not rewritten by "align"`, nil},
+		{"by a rule", long + "@w.example", `envelope: not rewritten by "@w.example"`, map[string]string{"@w.example": "@shop.example.org"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := new(memory)
+			i := rewriting(t, m, tt.rules)
+			if tt.rules == nil {
+				i.Align = func(from string) (string, bool) { return from, from == "shop.example.org" }
+			}
+			var notes []string
+			i.Accepted = func(a Accepted) { notes = a.Notes }
+			if err := put(t, i, caller(1001), spool.Told{Sender: &tt.sender, Rcpts: to("b@x")}, "From: a@shop.example.org\n\n"); err != nil {
+				t.Fatal(err)
+			}
+			if got := m.one(t).env.Sender; got != tt.sender || len(notes) != 1 || !strings.HasPrefix(notes[0], tt.want) {
+				t.Errorf("sender %q, notes %q, want %q", got, notes, tt.want)
+			}
+		})
+	}
+}
+
 func TestRewritingsAreBounded(t *testing.T) {
 	m := new(memory)
 	i := rewriting(t, m, map[string]string{"*": "@example.org"})
