@@ -80,7 +80,7 @@ func wantNotice(t *testing.T, x stage.Transaction, first spool.ID) {
 		t.Errorf("from <%s> to %v: %v", x.Sender.Addr, x.Rcpts, m.Header)
 	}
 	for _, want := range []string{string(first), "33:contact.php", "signpost queue release --user ", "signpost queue delete --held --user ",
-		fmt.Sprintf("(uid %d)", os.Getuid()), "    program: "} {
+		fmt.Sprintf("uid %d", os.Getuid()), "    program: "} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("the notice does not say %q:\n%s", want, body)
 		}
