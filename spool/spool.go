@@ -168,6 +168,7 @@ type Summary struct {
 	Arrived  time.Time
 	Size     int64     // content, octets
 	Sender   string    // reverse-path of Rcpt
+	UID      int       // as Origin.UID of the envelope
 	Rcpt     Recipient // Kind, Addr and NoAlias of the first recipient that is not settled
 	Tries    int       // as Envelope.Tries
 	Parent   ID

@@ -101,7 +101,7 @@ func (w *watcher) close() {
 func summarize(id ID, size int64, env *Envelope) Summary {
 	s := Summary{
 		ID: id, Next: env.Next, Arrived: env.Arrived, Size: size,
-		Sender: env.Sender, Tries: env.Tries,
+		Sender: env.Sender, UID: env.Origin.UID, Tries: env.Tries,
 		Parent: env.Parent, Held: env.Held != "", Queued: env.Queued,
 	}
 	first := slices.IndexFunc(env.Rcpts, func(r Recipient) bool { return !r.Settled() })

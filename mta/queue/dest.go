@@ -10,12 +10,11 @@ import (
 // dest is one destination: its line of ready messages and its slots.
 type dest struct {
 	key    string
-	line   []*item // ready, in order; one that has another state by now is passed over
-	head   int     // index of the first in line
-	refs   int     // messages that point here
-	active int     // slots in use
-	limit  int     // slots; grows on success, shrinks on failure
-	most   int     // the limit's limit
+	line   line // ready
+	refs   int  // messages that point here
+	active int  // slots in use
+	limit  int  // slots; grows on success, shrinks on failure
+	most   int  // the limit's limit
 	inRing bool
 
 	// A destination of which no host answers is left alone until deadUntil, then tried by one message.
@@ -55,54 +54,26 @@ func (q *Queue) tidy(d *dest) {
 	}
 }
 
-func (d *dest) push(it *item) { d.line = append(d.line, it) }
-
-// hasReady moves the head of the line past messages that have been removed since they got in line.
-func (d *dest) hasReady() bool {
-	for d.head < len(d.line) && d.line[d.head].state != ready {
-		d.line[d.head] = nil
-		d.head++
-	}
-	if d.head == len(d.line) {
-		d.line, d.head = d.line[:0], 0
-	}
-	return d.head < len(d.line)
-}
-
-// pop takes the first of a line that hasReady.
-func (d *dest) pop() *item {
-	it := d.line[d.head]
-	d.line[d.head] = nil
-	d.head++
-	if d.head > 64 && d.head*2 > len(d.line) {
-		d.line = append(d.line[:0:0], d.line[d.head:]...)
-		d.head = 0
-	}
-	return it
-}
-
 func (d *dest) free() bool { return d.active < d.limit }
 
 // offer puts d into the ring when it has something ready and a free slot.
 func (q *Queue) offer(d *dest) {
-	if !d.inRing && d.free() && d.hasReady() {
+	if !d.inRing && d.free() && d.line.ready() {
 		d.inRing = true
-		q.ring = append(q.ring, d)
+		q.ring.push(d)
 	}
 }
 
-// dispatch starts attempts: destinations in turn, each message in line.
+// dispatch starts attempts: destinations in turn, each the first in its line.
 func (q *Queue) dispatch(ctx context.Context) {
-	for len(q.ring) > 0 && len(q.busy) < q.options().Workers && q.stalled == 0 {
-		d := q.ring[0]
-		q.ring[0] = nil
-		q.ring = q.ring[1:]
+	for q.ring.len() > 0 && len(q.busy) < q.options().Workers && q.stalled == 0 {
+		d := q.ring.pop()
 		d.inRing = false
-		if !d.free() || !d.hasReady() {
+		if !d.free() || !d.line.ready() {
 			q.tidy(d)
 			continue
 		}
-		it := d.pop()
+		it := d.line.pop()
 		it.state = working
 		q.busy[it.id] = struct{}{}
 		d.active++

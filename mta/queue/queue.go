@@ -3,7 +3,8 @@
 // The scheduler keeps a summary a message and reads the envelope when it claims. A message waits, without being
 // claimed, for its time and then for a free slot of its destination (Deliverer.Key); with the slot it is claimed,
 // split by destination, and those groups are tried for which a slot is free at that moment. The others wait again,
-// unclaimed. So a destination that does not answer holds its own slots and nothing else.
+// unclaimed. So a destination that does not answer holds its own slots and nothing else. Those that wait for the same
+// destination are served by local user and sender in turn, so that no flood delays what others send.
 //
 // A bounce names its parent and is not tried before the failure it speaks of is on record there, also after a
 // restart: each failed recipient gets exactly one bounce, whatever crashes.
@@ -16,6 +17,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -112,6 +114,7 @@ type Queue struct {
 	store spool.Store
 	calls chan func()   // executed by the goroutine of Run
 	ended chan struct{} // closed when Run has returned
+	seed  maphash.Seed  // of the hashes of senders
 
 	settings sync.Mutex // guards d and opt, which Reload replaces
 	d        Deliverer
@@ -122,7 +125,7 @@ type Queue struct {
 	items   map[spool.ID]*item
 	waiting byTime
 	dests   map[string]*dest
-	ring    []*dest // destinations with something ready and a free slot, served in turn
+	ring    fifo[*dest] // destinations with something ready and a free slot, served in turn
 	parked  map[spool.ID][]*item
 	listed  bool                  // all of the spool has been seen
 	rush    bool                  // all was asked for before it was listed
@@ -138,7 +141,7 @@ func New(store spool.Store, d Deliverer, opt Options) *Queue {
 	opt.fill()
 	return &Queue{
 		store: store, d: d, opt: opt,
-		calls: make(chan func()), ended: make(chan struct{}),
+		calls: make(chan func()), ended: make(chan struct{}), seed: maphash.MakeSeed(),
 		items: make(map[spool.ID]*item), dests: make(map[string]*dest), parked: make(map[spool.ID][]*item),
 		busy: make(map[spool.ID]struct{}), early: make(map[spool.ID]struct{}),
 	}
@@ -190,7 +193,7 @@ func (q *Queue) run(ctx context.Context) error {
 
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for ctx.Err() == nil && !(q.once && q.listed && len(q.busy) == 0 && len(q.ring) == 0) {
+	for ctx.Err() == nil && !(q.once && q.listed && len(q.busy) == 0 && q.ring.len() == 0) {
 		q.dispatch(attempts)
 		timer.Reset(q.sleep())
 		select {
@@ -311,6 +314,7 @@ type item struct {
 	id     spool.ID
 	parent spool.ID
 	dest   *dest
+	from   origin
 	next   time.Time
 	round  time.Time // when the try began whose other destinations still wait for a slot; else zero
 	pos    int32     // in the heap; -1 elsewhere
@@ -338,6 +342,7 @@ func (q *Queue) add(s spool.Summary) {
 	d, opt := q.current()
 	it := &item{id: s.ID, parent: s.Parent, pos: -1, bouncing: s.Bouncing}
 	q.items[s.ID] = it
+	it.from = origin{uid: int32(s.UID), sender: uint32(maphash.String(q.seed, s.Sender))}
 	it.dest = q.dest(d.Key(s.Sender, s.Rcpt))
 	it.dest.refs++
 	now := opt.Now()
@@ -369,7 +374,7 @@ func (q *Queue) makeReady(it *item) {
 		return
 	}
 	it.state = ready
-	it.dest.push(it)
+	it.dest.line.push(it)
 	q.offer(it.dest)
 }
 

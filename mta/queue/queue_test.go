@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -41,7 +42,7 @@ func newMemory() *memory {
 }
 
 func (m *memory) summary(id spool.ID, s *stored) spool.Summary {
-	sum := spool.Summary{ID: id, Next: s.env.Next, Arrived: s.env.Arrived, Sender: s.env.Sender, Parent: s.env.Parent,
+	sum := spool.Summary{ID: id, Next: s.env.Next, Arrived: s.env.Arrived, Sender: s.env.Sender, UID: s.env.Origin.UID, Parent: s.env.Parent,
 		Held: s.env.Held != "", Queued: s.env.Queued, Tries: s.env.Tries}
 	for _, r := range s.env.Rcpts {
 		sum.Bouncing = sum.Bouncing || r.Last.Outcome().Bad() && !r.Bounced
@@ -541,6 +542,70 @@ func TestBlackHoleTakesNothingFromOthers(t *testing.T) {
 	})
 }
 
+// One destination with one slot, and a flood in front of what others hand in last.
+func TestFloodDelaysNobodyElse(t *testing.T) {
+	from := func(uid int, sender string) spool.Envelope {
+		env := message("bob@one.example")
+		env.Sender, env.Origin.UID = sender, uid
+		return env
+	}
+	flood := map[string]func(i int) spool.Envelope{
+		"of one sender":          func(int) spool.Envelope { return from(1001, "bulk@host.example") },
+		"with a sender for each": func(i int) spool.Envelope { return from(1001, fmt.Sprintf("bulk+%d@host.example", i)) },
+	}
+	for name, bulk := range flood {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, s := newMemory(), &script{answer: everybody(sent)}
+				var order []spool.ID // guarded by the single worker
+				opt := Options{Workers: 1, Connections: 1, Note: func(e Event) { order = append(order, e.ID) }}
+				for i := range 2000 {
+					m.put(spool.ID(fmt.Sprintf("F%04d", i)), bulk(i))
+				}
+				m.put("X1", from(1002, "ann@host.example"))
+				m.put("X2", from(1002, "ann@host.example"))
+				m.put("X3", from(1003, ""))
+				stop := start(t, New(m, s, opt))
+				synctest.Wait()
+				stop()
+				at := func(id spool.ID) int { return slices.Index(order, id) }
+				// The flood has begun by the time that the scheduler hears of the others.
+				if first := at("F1999"); at("X1") < 0 || at("X2") > first || len(order) != 2003 {
+					t.Fatalf("%d messages, X1 is number %d and X2 number %d", len(order), at("X1"), at("X2"))
+				}
+				if behind := at("X2") - at("X1"); behind > 3 {
+					t.Errorf("the second message of another user comes %d behind his first", behind)
+				}
+				if d := at("X3") - at("X1"); d > 2 || d < -2 {
+					t.Errorf("the other users' messages are %d apart", d)
+				}
+			})
+		})
+	}
+}
+
+func TestLine(t *testing.T) {
+	of := func(uid int32, sender uint32, id spool.ID) *item {
+		return &item{id: id, from: origin{uid, sender}, state: ready}
+	}
+	var l line
+	removed := of(1, 1, "removed")
+	for _, it := range []*item{of(1, 1, "a1"), of(1, 1, "a2"), removed, of(1, 1, "a3"), of(1, 2, "b1"), of(2, 1, "c1"), of(2, 1, "c2")} {
+		l.push(it)
+	}
+	removed.state = idle
+	var got []spool.ID
+	for l.ready() {
+		got = append(got, l.pop().id)
+	}
+	if want := []spool.ID{"a1", "c1", "b1", "c2", "a2", "a3"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if len(l.users) != 0 || l.turn.len() != 0 {
+		t.Errorf("%d users are left in an empty line", len(l.users))
+	}
+}
+
 func TestDestinationsOfOneMessageWithoutASlotWaitUnclaimedAndOthersAreNotTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
@@ -841,6 +906,29 @@ func TestExpansionIsRecordedBeforeAnythingIsSent(t *testing.T) {
 			t.Errorf("%d attempts, want 2", s.deliveries())
 		}
 	})
+}
+
+// BenchmarkWaiting tells what memory a message takes that waits for its time, its id included.
+func BenchmarkWaiting(b *testing.B) {
+	const messages = 100000
+	for b.Loop() {
+		q := New(newMemory(), &script{}, Options{})
+		before := heap()
+		for i := range messages {
+			q.add(spool.Summary{ID: spool.NewID(time.Now()), Next: time.Now().Add(time.Hour), Sender: "ann@host.example", UID: 1001,
+				Rcpt: spool.Recipient{Addr: fmt.Sprintf("bob@d%d.example", i%500)}})
+		}
+		b.ReportMetric(float64(heap()-before)/messages, "octets/message")
+		runtime.KeepAlive(q)
+	}
+}
+
+// heap is how many octets are in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func BenchmarkQueue(b *testing.B) {
