@@ -913,18 +913,18 @@ func BenchmarkWaiting(b *testing.B) {
 	const messages = 100000
 	for b.Loop() {
 		q := New(newMemory(), &script{}, Options{})
-		before := heap()
+		before := inUse()
 		for i := range messages {
 			q.add(spool.Summary{ID: spool.NewID(time.Now()), Next: time.Now().Add(time.Hour), Sender: "ann@host.example", UID: 1001,
 				Rcpt: spool.Recipient{Addr: fmt.Sprintf("bob@d%d.example", i%500)}})
 		}
-		b.ReportMetric(float64(heap()-before)/messages, "octets/message")
+		b.ReportMetric(float64(inUse()-before)/messages, "octets/message")
 		runtime.KeepAlive(q)
 	}
 }
 
-// heap is how many octets are in use.
-func heap() int64 {
+// inUse is how many octets are in use.
+func inUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
