@@ -25,7 +25,7 @@ func (q *Queue) work(ctx context.Context, it *item, d *dest) {
 	end := fate{bouncing: it.bouncing, next: t.opt.Now().Add(t.opt.Retry[len(t.opt.Retry)-1])}
 	t.guard(func() { end = t.run(ctx) })
 	if t.slot != nil {
-		q.giveBack(t.slot, nil)
+		q.giveBack(t.slot, nil, time.Time{})
 	}
 	q.do(func() { q.settled(it, end) })
 }
@@ -212,7 +212,7 @@ func (t *try) groups(ctx context.Context) (waiting []string) {
 	if t.slot != nil && byKey[t.slot.key] != nil {
 		slots[t.slot.key] = t.slot
 	} else if t.slot != nil {
-		t.q.giveBack(t.slot, nil)
+		t.q.giveBack(t.slot, nil, time.Time{})
 	}
 	t.slot = nil
 	if len(keys) > len(slots) {
@@ -251,12 +251,12 @@ func (t *try) group(ctx context.Context, d *dest, idx []int, alone bool) {
 		rcpts[i] = t.env.Rcpts[n]
 	}
 	if reason, dead := t.q.dead(d); dead {
-		t.q.giveBack(d, nil)
+		t.q.giveBack(d, nil, time.Time{})
 		t.settle(ctx, idx, suspended(reason, len(idx), began), began, alone)
 		return
 	}
 	rep := t.deliver(ctx, rcpts)
-	t.q.giveBack(d, &rep)
+	t.q.giveBack(d, &rep, began)
 	t.settle(ctx, idx, rep, began, alone)
 }
 

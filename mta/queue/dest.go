@@ -17,13 +17,17 @@ type dest struct {
 	most   int  // the limit's limit
 	inRing bool
 
+	served  time.Time // when an attempt last ended that was talked to
+	careful bool      // it had too much of us once
+	since   int       // successes since the limit was changed
+
 	// A destination of which no host answers is left alone until deadUntil, then tried by one message.
 	deadUntil time.Time
 	deadFor   time.Duration
 	reason    spool.Result
 }
 
-// A new destination starts with few connections; each success allows one more.
+// A new destination starts with few connections.
 const firstSlots = 5
 
 func (q *Queue) dest(key string) *dest {
@@ -108,26 +112,48 @@ func (q *Queue) dead(d *dest) (reason spool.Result, ok bool) {
 	return reason, ok
 }
 
-// giveBack returns a slot and learns from how the attempt went. A nil report teaches nothing.
-func (q *Queue) giveBack(d *dest, rep *Report) {
+// giveBack returns a slot and learns from how the attempt that began at that time went. A nil report teaches nothing.
+func (q *Queue) giveBack(d *dest, rep *Report, began time.Time) {
 	q.do(func() {
 		d.active--
 		if rep != nil {
-			d.learn(rep, q.options())
+			d.learn(rep, began, q.options())
 		}
 		q.offer(d)
 		q.tidy(d)
 	})
 }
 
-func (d *dest) learn(rep *Report, opt Options) {
-	if !rep.Dead {
+// learn adjusts the slots, and whether d is tried at all, to an attempt that has ended and began at that time. A
+// destination that would not talk to us while it served others of ours has too much of us: it gets no more at once than
+// what it served, and one more after a good many without refusal. One that talked to nobody meanwhile is dead.
+func (d *dest) learn(rep *Report, began time.Time, opt Options) {
+	switch {
+	case !rep.Dead:
 		d.deadUntil, d.deadFor = time.Time{}, 0
-		if d.limit < d.most {
-			d.limit++
-		}
-		return
+		d.served = opt.Now()
+		d.grow()
+	case !d.served.IsZero() && !d.served.Before(began):
+		d.limit, d.careful, d.since = max(1, min(d.limit, d.active)), true, 0
+	default:
+		d.bury(rep, opt)
 	}
+}
+
+// rounds is how many messages each slot delivers before one more slot is tried, once one was too many. Each such trial may
+// cost a message its try.
+const rounds = 10
+
+// grow adds a slot: for each success at first, later after some rounds.
+func (d *dest) grow() {
+	if d.since++; d.limit < d.most && (!d.careful || d.since >= rounds*d.limit) {
+		d.limit++
+		d.since = 0
+	}
+}
+
+// bury leaves d alone for a time.
+func (d *dest) bury(rep *Report, opt Options) {
 	if d.deadUntil.After(opt.Now()) {
 		return // another attempt of the same moment has said so
 	}

@@ -584,6 +584,57 @@ func TestFloodDelaysNobodyElse(t *testing.T) {
 	}
 }
 
+// A host that takes four connections at once, and says 421 to a fifth.
+func TestRefusedConnectionsLowerTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		var open, most, refused atomic.Int64
+		busy := spool.Result{Status: spool.Status{Class: 4, Subject: 7}, Reply: "421 4.7.0 too many connections"}
+		d := &crowded{}
+		d.deliver = func() Report {
+			defer open.Add(-1)
+			if n := open.Add(1); n > 4 {
+				refused.Add(1)
+				return Report{Results: []spool.Result{busy}, Dead: true}
+			} else if n > most.Load() {
+				most.Store(n)
+			}
+			time.Sleep(time.Second) // of fake time
+			return Report{Results: []spool.Result{sent}}
+		}
+		for i := range 400 {
+			m.put(spool.ID(fmt.Sprintf("M%03d", i)), message("bob@one.example"))
+		}
+		began := time.Now()
+		var ended, suspended atomic.Int64
+		stop := start(t, New(m, d, Options{Connections: 20, Retry: []time.Duration{time.Minute}, Note: func(e Event) {
+			ended.Store(time.Since(began).Nanoseconds())
+			if len(e.Report.Story) > 0 {
+				suspended.Add(1)
+			}
+		}}))
+		pass(30 * time.Minute)
+		stop()
+		if left := len(m.msgs); left > 0 || suspended.Load() > 0 {
+			t.Errorf("%d messages are left, %d were not tried", left, suspended.Load())
+		}
+		if took := time.Duration(ended.Load()); took > 200*time.Second {
+			t.Errorf("400 messages of a second each, four at once, took %v", took)
+		}
+		if n := refused.Load(); n > 30 || most.Load() != 4 {
+			t.Errorf("%d connections were refused, %d were open at most", n, most.Load())
+		}
+	})
+}
+
+// crowded is a script whose attempts are those of deliver.
+type crowded struct {
+	script
+	deliver func() Report
+}
+
+func (c *crowded) Deliver(context.Context, spool.Claim, []spool.Recipient) Report { return c.deliver() }
+
 func TestLine(t *testing.T) {
 	of := func(uid int32, sender uint32, id spool.ID) *item {
 		return &item{id: id, from: origin{uid, sender}, state: ready}
