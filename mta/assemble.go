@@ -196,7 +196,8 @@ func newRouter(cfg config.Config, resolver dns.Resolver) *route.Router {
 	}
 	for _, c := range cfg.Routes {
 		need := security[c.TLS]
-		rule := route.Rule{To: c.To, From: c.From, Connections: c.Connections, Security: &need, NoDKIM: !c.DKIM}
+		rule := route.Rule{To: c.To, From: c.From, Connections: c.Connections, Security: &need, NoDKIM: !c.DKIM,
+			Messages: c.Rate.Messages, Per: c.Rate.Per.Std()}
 		for _, relay := range c.Relay {
 			rule.Relays = append(rule.Relays, route.Relay{Host: relay.Host, Port: relay.Port, StartTLS: relay.StartTLS})
 		}

@@ -64,6 +64,12 @@ func (d *deliverer) Key(sender string, r spool.Recipient) string {
 // Limit is as queue.Deliverer says.
 func (d *deliverer) Limit(key string) int { return d.router.Connections(key) }
 
+// Rate is as queue.Deliverer says.
+func (d *deliverer) Rate(key string) queue.Rate {
+	n, per := d.router.Rate(key)
+	return queue.Rate{Messages: n, Per: per}
+}
+
 func (d *deliverer) isLocal(addr string) bool { return d.local.Local(domainOf(addr)) }
 
 func domainOf(addr string) string {

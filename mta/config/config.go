@@ -80,6 +80,7 @@ type Route struct {
 	From        []string `toml:"from"`  // senders: an address, or a domain as in To; "<>" is the null sender
 	Relay       Relays   `toml:"relay"` // tried in order; none: the recipient domain's own exchangers
 	Connections int      `toml:"connections"`
+	Rate        Rate     `toml:"rate"` // to one destination
 	TLS         string   `toml:"tls"`
 	DKIM        bool     `toml:"dkim"` // false: mail on this route is not signed
 }

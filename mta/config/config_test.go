@@ -70,6 +70,7 @@ to = ["Example.NET", ".example.net"]
 from = ["bob@Example.org", ".example.org", "<>"]
 relay = ["smtp://relay.example.net", "smtp+starttls://[2001:db8::25]:587"]
 connections = 1
+rate = "100/1m"
 dkim = false
 
 [[route]]
@@ -124,7 +125,7 @@ func TestReadTakesEveryKey(t *testing.T) {
 		Routes: []Route{
 			{To: []string{"example.net", ".example.net"}, From: []string{"bob@example.org", ".example.org", "<>"},
 				Relay:       Relays{{Host: "relay.example.net", Port: 25}, {StartTLS: true, Host: "2001:db8::25", Port: 587}},
-				Connections: 1, TLS: "opportunistic"},
+				Connections: 1, Rate: Rate{Messages: 100, Per: settings.Duration(minute)}, TLS: "opportunistic"},
 			{To: []string{"*"}, From: []string{"*"}, Relay: Relays{{Host: "192.0.2.25", Port: 26}}, Connections: 3, TLS: "verify", DKIM: true},
 			{To: []string{"example.com"}, From: []string{"*"}, Relay: Relays{}, Connections: 3, TLS: "none", DKIM: true},
 		},
@@ -281,4 +282,23 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestRate(t *testing.T) {
+	for text, fault := range map[string]string{
+		"1/1s": "", "100/1m": "", "1000000/1d": "", "0": "", "20/1h30m": "",
+		"": "must be messages in a time", "100": "must be messages in a time", "x/1m": "must be messages in a time",
+		"+5/1m": "must be messages in a time", "0/1m": "1 to 1000000", "-1/1m": "1 to 1000000", "1000001/1m": "1 to 1000000",
+		"5/": "the time", "5/m": "the time", "5/100ms": "from 1s to 24h", "5/2d": "from 1s to 24h", "5/0": "from 1s to 24h",
+	} {
+		var r Rate
+		err := r.UnmarshalText([]byte(text))
+		if fault == "" {
+			if back, merr := r.MarshalText(); err != nil || merr != nil || string(back) != text {
+				t.Errorf("%q: %v, written as %q, %v", text, err, back, merr)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), fault) {
+			t.Errorf("%q: %v, want %q", text, err, fault)
+		}
+	}
 }

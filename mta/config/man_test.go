@@ -2,6 +2,7 @@ package config
 
 import (
 	"bufio"
+	"encoding"
 	"maps"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ func keysOf(t reflect.Type, prefix string) []string {
 		if ft.Kind() == reflect.Slice {
 			ft = ft.Elem()
 		}
-		if ft.Kind() == reflect.Struct && (prefix == "" || f.Type == ft) {
+		if ft.Kind() == reflect.Struct && !reflect.PointerTo(ft).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) && (prefix == "" || f.Type == ft) {
 			keys = append(keys, keysOf(ft, name+".")...)
 			continue
 		}

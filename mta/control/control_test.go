@@ -99,6 +99,7 @@ type deliverer struct{ w *world }
 
 func (deliverer) Key(_ string, r spool.Recipient) string { return r.Addr }
 func (deliverer) Limit(string) int                       { return 0 }
+func (deliverer) Rate(string) queue.Rate                 { return queue.Rate{} }
 func (deliverer) Expand(_ context.Context, c spool.Claim) []spool.Recipient {
 	return c.Envelope().Rcpts
 }

@@ -15,6 +15,7 @@ type dest struct {
 	active int  // slots in use
 	limit  int  // slots; grows on success, shrinks on failure
 	most   int  // the limit's limit
+	pace   pace
 	inRing bool
 
 	served  time.Time // when an attempt last ended that was talked to
@@ -34,7 +35,7 @@ func (q *Queue) dest(key string) *dest {
 	d := q.dests[key]
 	if d == nil {
 		most := q.most(key)
-		d = &dest{key: key, limit: min(firstSlots, most), most: most}
+		d = &dest{key: key, limit: min(firstSlots, most), most: most, pace: pace{rate: q.rate(key)}}
 		q.dests[key] = d
 	}
 	return d
@@ -46,6 +47,11 @@ func (q *Queue) most(key string) int {
 	return or(d.Limit(key), opt.Connections)
 }
 
+func (q *Queue) rate(key string) Rate {
+	d, _ := q.current()
+	return d.Rate(key)
+}
+
 func (q *Queue) unref(d *dest) {
 	d.refs--
 	q.tidy(d)
@@ -53,16 +59,33 @@ func (q *Queue) unref(d *dest) {
 
 // tidy forgets a destination that nothing needs.
 func (q *Queue) tidy(d *dest) {
-	if d.refs == 0 && d.active == 0 && !d.inRing && !d.deadUntil.After(q.options().Now()) {
+	now := q.options().Now()
+	if d.refs == 0 && d.active == 0 && !d.inRing && !d.deadUntil.After(now) && !d.pace.due.After(now) {
 		delete(q.dests, d.key)
+		delete(q.paced, d)
 	}
 }
 
 func (d *dest) free() bool { return d.active < d.limit }
 
-// offer puts d into the ring when it has something ready and a free slot.
+// take takes a slot where one is free and the rate allows another message.
+func (q *Queue) take(d *dest) bool {
+	now := q.options().Now()
+	if !d.free() || d.pace.next().After(now) {
+		return false
+	}
+	d.pace.take(now)
+	d.active++
+	return true
+}
+
+// offer puts d into the ring when it has something ready and a free slot, as soon as its rate allows.
 func (q *Queue) offer(d *dest) {
-	if !d.inRing && d.free() && d.line.ready() {
+	switch {
+	case d.inRing || !d.free() || !d.line.ready():
+	case d.pace.next().After(q.options().Now()):
+		q.pause(d)
+	default:
 		d.inRing = true
 		q.ring.push(d)
 	}
@@ -73,14 +96,14 @@ func (q *Queue) dispatch(ctx context.Context) {
 	for q.ring.len() > 0 && len(q.busy) < q.options().Workers && q.stalled == 0 {
 		d := q.ring.pop()
 		d.inRing = false
-		if !d.free() || !d.line.ready() {
+		if !d.line.ready() || !q.take(d) {
+			q.offer(d)
 			q.tidy(d)
 			continue
 		}
 		it := d.line.pop()
 		it.state = working
 		q.busy[it.id] = struct{}{}
-		d.active++
 		q.workers.Go(func() { q.work(ctx, it, d) })
 		q.offer(d)
 	}
@@ -91,8 +114,7 @@ func (q *Queue) slots(keys []string) map[string]*dest {
 	got := make(map[string]*dest)
 	q.do(func() {
 		for _, k := range keys {
-			if d := q.dest(k); d.free() {
-				d.active++
+			if d := q.dest(k); q.take(d) {
 				got[k] = d
 			} else {
 				q.tidy(d)

@@ -32,6 +32,8 @@ type Deliverer interface {
 	Key(sender string, r spool.Recipient) string
 	// Limit is how many attempts at a destination may run at once; 0: as Options.Connections says. No I/O.
 	Limit(key string) int
+	// Rate is how many messages may be tried at a destination in a time. No I/O.
+	Rate(key string) Rate
 	// Expand replaces aliases and users by what they stand for. It is asked at each try; recipients that are settled
 	// keep their index.
 	Expand(ctx context.Context, c spool.Claim) []spool.Recipient
@@ -121,19 +123,21 @@ type Queue struct {
 	opt      Options
 
 	// All below belongs to the goroutine of Run.
-	once    bool // one pass, then return
-	items   map[spool.ID]*item
-	waiting byTime
-	dests   map[string]*dest
-	ring    fifo[*dest] // destinations with something ready and a free slot, served in turn
-	parked  map[spool.ID][]*item
-	listed  bool                  // all of the spool has been seen
-	rush    bool                  // all was asked for before it was listed
-	early   map[spool.ID]struct{} // asked for before they were known
-	busy    map[spool.ID]struct{} // messages worked on
-	stalled int                   // results that could not be recorded: nothing new is started
-	tidied  time.Time             // when destinations that nothing needs were last looked for
-	workers sync.WaitGroup
+	once      bool // one pass, then return
+	items     map[spool.ID]*item
+	waiting   byTime
+	dests     map[string]*dest
+	ring      fifo[*dest]        // destinations with something ready and a free slot, served in turn
+	paced     map[*dest]struct{} // those that would be there if their rate allowed
+	parked    map[spool.ID][]*item
+	listed    bool                  // all of the spool has been seen
+	rush      bool                  // all was asked for before it was listed
+	early     map[spool.ID]struct{} // asked for before they were known
+	busy      map[spool.ID]struct{} // messages worked on
+	nextPaced time.Time             // when the first of paced may go on
+	stalled   int                   // results that could not be recorded: nothing new is started
+	tidied    time.Time             // when destinations that nothing needs were last looked for
+	workers   sync.WaitGroup
 }
 
 // New makes a scheduler of the messages in store.
@@ -143,7 +147,8 @@ func New(store spool.Store, d Deliverer, opt Options) *Queue {
 		store: store, d: d, opt: opt,
 		calls: make(chan func()), ended: make(chan struct{}), seed: maphash.MakeSeed(),
 		items: make(map[spool.ID]*item), dests: make(map[string]*dest), parked: make(map[spool.ID][]*item),
-		busy: make(map[spool.ID]struct{}), early: make(map[spool.ID]struct{}),
+		paced: make(map[*dest]struct{}),
+		busy:  make(map[spool.ID]struct{}), early: make(map[spool.ID]struct{}),
 	}
 }
 
@@ -154,9 +159,11 @@ func (q *Queue) Reload(d Deliverer, opt Options) {
 	q.d, q.opt = d, opt
 	q.settings.Unlock()
 	q.do(func() {
+		q.nextPaced = q.options().Now()
 		for _, d := range q.dests {
 			d.most = q.most(d.key)
 			d.limit = min(d.limit, d.most)
+			d.pace.rate = q.rate(d.key)
 		}
 	})
 }
@@ -193,7 +200,7 @@ func (q *Queue) run(ctx context.Context) error {
 
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for ctx.Err() == nil && !(q.once && q.listed && len(q.busy) == 0 && q.ring.len() == 0) {
+	for ctx.Err() == nil && !(q.once && q.listed && len(q.busy) == 0 && q.ring.len() == 0 && len(q.paced) == 0) {
 		q.dispatch(attempts)
 		timer.Reset(q.sleep())
 		select {
@@ -402,10 +409,11 @@ func (q *Queue) unpark(parent spool.ID) {
 
 // wake makes ready what is due.
 func (q *Queue) wake() {
+	now := q.options().Now()
+	q.resume(now)
 	if q.once {
 		return
 	}
-	now := q.options().Now()
 	if now.Sub(q.tidied) > time.Minute {
 		q.tidied = now
 		for _, d := range q.dests {
@@ -419,11 +427,14 @@ func (q *Queue) wake() {
 
 // sleep is how long nothing is due. It is bounded, so that a clock that steps is noticed.
 func (q *Queue) sleep() time.Duration {
-	const longest = time.Minute
-	if len(q.waiting) == 0 || q.once {
-		return longest
+	now, least := q.options().Now(), time.Minute
+	if len(q.paced) > 0 {
+		least = min(least, q.nextPaced.Sub(now))
 	}
-	return max(0, min(longest, q.waiting[0].next.Sub(q.options().Now())))
+	if len(q.waiting) > 0 && !q.once {
+		least = min(least, q.waiting[0].next.Sub(now))
+	}
+	return max(0, least)
 }
 
 // forget drops a message that has left the spool.

@@ -194,6 +194,7 @@ type script struct {
 	dead     bool
 	bounced  []string // "id: addr, addr"
 	warned   []string
+	rate     Rate
 	onBounce func(c spool.Claim) error
 	expand   func(spool.Recipient) []spool.Recipient
 }
@@ -203,6 +204,8 @@ func domain(addr string) string { return addr[strings.LastIndexByte(addr, '@')+1
 func (s *script) Key(_ string, r spool.Recipient) string { return domain(r.Addr) }
 
 func (s *script) Limit(string) int { return 0 }
+
+func (s *script) Rate(string) Rate { return s.rate }
 
 func (s *script) Expand(_ context.Context, c spool.Claim) []spool.Recipient {
 	rcpts := c.Envelope().Rcpts
@@ -634,6 +637,49 @@ type crowded struct {
 }
 
 func (c *crowded) Deliver(context.Context, spool.Claim, []spool.Recipient) Report { return c.deliver() }
+
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, s := newMemory(), &script{answer: everybody(sent), rate: Rate{Messages: 10, Per: time.Minute}}
+		stop := start(t, New(m, s, Options{}))
+		defer stop()
+		for i := range 100 {
+			m.put(spool.ID(fmt.Sprintf("M%03d", i)), message("bob@one.example"))
+		}
+		m.put("both", message("bob@one.example", "carol@two.example"))
+		synctest.Wait()
+		if n := s.attempts("bob@one.example"); n != 10 {
+			t.Errorf("%d tries at once, want 10", n)
+		}
+		for range 5 {
+			before := s.attempts("bob@one.example")
+			pass(time.Minute)
+			if n := s.attempts("bob@one.example") - before; n != 10 {
+				t.Errorf("%d tries in a minute, want 10", n)
+			}
+		}
+		pass(5 * time.Minute)
+		if len(m.msgs) > 0 || s.attempts("bob@one.example") != 101 || s.attempts("carol@two.example") != 1 {
+			t.Errorf("%d messages are left, %d and %d tries", len(m.msgs), s.attempts("bob@one.example"), s.attempts("carol@two.example"))
+		}
+	})
+}
+
+func TestRateOfOneRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, s := newMemory(), &script{answer: everybody(sent), rate: Rate{Messages: 1, Per: time.Second}}
+		for i := range 10 {
+			m.load(spool.ID(fmt.Sprint(i)), message("bob@one.example"))
+		}
+		began := time.Now()
+		if err := New(m, s, Options{}).RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); len(m.msgs) > 0 || took != 9*time.Second {
+			t.Errorf("%d messages are left after %v", len(m.msgs), took)
+		}
+	})
+}
 
 func TestLine(t *testing.T) {
 	of := func(uid int32, sender uint32, id spool.ID) *item {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"signpost/mta/dns"
 	"signpost/spool"
@@ -51,6 +52,9 @@ type Rule struct {
 	Security    *Security // nil: the Router's
 	Connections int       // at once; 0: not said
 	NoDKIM      bool      // mail goes out unsigned
+
+	Messages int // at most so many to one destination in the time Per; 0: any number
+	Per      time.Duration
 }
 
 // Relay is a configured host. It is looked up as a host, not as a mail domain, and may have a private address.
@@ -92,16 +96,25 @@ func (r *Router) Key(rcpt, sender string) string {
 }
 
 // Connections is how many connections at once the rule behind a key of Router.Key allows; 0: it does not say.
-func (r *Router) Connections(key string) int {
+func (r *Router) Connections(key string) int { return r.behind(key).Connections }
+
+// Rate is how many messages in what time the rule behind a key of Router.Key allows; 0: any number.
+func (r *Router) Rate(key string) (messages int, per time.Duration) {
+	rule := r.behind(key)
+	return rule.Messages, rule.Per
+}
+
+// behind is the rule behind a key; the zero Rule where there is none.
+func (r *Router) behind(key string) Rule {
 	_, tail, ok := strings.Cut(key, " (route ")
 	if !ok {
-		return 0
+		return Rule{}
 	}
 	no, err := strconv.Atoi(strings.TrimSuffix(tail, ")"))
 	if err != nil || no < 1 || no > len(r.Routes) {
-		return 0
+		return Rule{}
 	}
-	return r.Routes[no-1].Connections
+	return r.Routes[no-1]
 }
 
 // NoDKIM reports whether mail to rcpt from sender goes out unsigned. There is no look-up.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"signpost/mta/dns"
 	"signpost/spool"
@@ -477,6 +478,19 @@ func TestConnectionsAreThoseOfTheRuleBehindAKey(t *testing.T) {
 	for _, key := range []string{"", "local", "a (route 0)", "a (route 9)", "a (route x)"} {
 		if got := r.Connections(key); got != 0 {
 			t.Errorf("%q: %d, want 0", key, got)
+		}
+	}
+}
+
+func TestRateIsThatOfTheRule(t *testing.T) {
+	r := &Router{Routes: []Rule{
+		{To: []string{"one.test"}, Relays: []Relay{{Host: "relay.test"}}, Messages: 100, Per: time.Minute},
+		{To: []string{"two.test"}, Messages: 5, Per: time.Second},
+		{To: []string{"three.test"}},
+	}}
+	for rcpt, want := range map[string]int{"a@one.test": 100, "a@two.test": 5, "a@three.test": 0, "a@four.test": 0} {
+		if n, _ := r.Rate(r.Key(rcpt, "")); n != want {
+			t.Errorf("%s: %d messages, want %d", rcpt, n, want)
 		}
 	}
 }
